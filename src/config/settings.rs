@@ -1,0 +1,238 @@
+//! What the program uses: typed, complete, no option that means "default".
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+/// Everything the operator can set, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// `[[listener]]`; at least one.
+    pub listeners: Vec<Listener>,
+    /// `[runtime]`.
+    pub runtime: Runtime,
+    /// `[admin]`.
+    pub admin: Admin,
+    /// `[self]`.
+    pub own: Own,
+    /// `[clients]`.
+    pub clients: Clients,
+    /// `[destinations]`.
+    pub destinations: Destinations,
+    /// `[limits]`.
+    pub limits: Limits,
+    /// `[timeouts]`.
+    pub timeouts: Timeouts,
+    /// `[upstream]`.
+    pub upstream: Upstream,
+    /// `[log]`.
+    pub log: Log,
+}
+
+/// One `[[listener]]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listener {
+    /// `address`: where to listen. An IPv6 socket never accepts IPv4 (`IPV6_V6ONLY`).
+    pub address: SocketAddr,
+}
+
+/// `[runtime]`: needs a restart to change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Runtime {
+    /// `workers`: threads that serve connections; 0 in the file means one per core.
+    pub workers: usize,
+}
+
+/// `[admin]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Admin {
+    /// `address`.
+    pub address: SocketAddr,
+    /// `allow`: who may ask.
+    pub allow: Vec<IpNet>,
+    /// `hosts`: names accepted in `Host` besides the address itself and `localhost`; lower case.
+    pub hosts: Vec<String>,
+}
+
+/// `[self]`: what counts as this box besides every local address.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Own {
+    /// The addresses among `aliases`.
+    pub addresses: Vec<IpAddr>,
+    /// The names among `aliases`; lower case, without a trailing dot.
+    pub names: Vec<String>,
+    /// `allow`: own services that may be reached through the proxy.
+    pub allow: Vec<HostPort>,
+}
+
+/// A host and a port, as in `[self] allow`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostPort {
+    /// The host.
+    pub host: HostName,
+    /// The port.
+    pub port: u16,
+}
+
+/// A host in the configuration: an address (canonical, never IPv4-mapped) or a name (lower case, no trailing dot).
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum HostName {
+    /// An address.
+    Address(IpAddr),
+    /// A name.
+    Name(String),
+}
+
+/// `[clients]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Clients {
+    /// `allow`: who is served.
+    pub allow: Vec<IpNet>,
+    /// `exempt`: never limited.
+    pub exempt: Vec<IpNet>,
+}
+
+/// `[destinations]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Destinations {
+    /// `connect-ports`.
+    pub connect_ports: Ports,
+    /// `http-ports`.
+    pub http_ports: Ports,
+    /// `allow`: exceptions to the built-in denials.
+    pub allow: Vec<DestinationRule>,
+    /// `deny`: never reached, whatever `allow` says.
+    pub deny: Vec<DestinationRule>,
+}
+
+/// Inclusive port ranges, sorted.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ports(pub Vec<(u16, u16)>);
+
+impl Ports {
+    /// Whether the port is in one of the ranges.
+    pub fn contains(&self, port: u16) -> bool {
+        self.0
+            .iter()
+            .any(|(low, high)| (*low..=*high).contains(&port))
+    }
+}
+
+/// One entry of `[destinations] allow` or `deny`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DestinationRule {
+    /// `10.0.0.0/8`, or a bare address (a prefix of full length): any port that the port lists allow.
+    Network(IpNet),
+    /// `host:port`: this pair, whatever the port lists say.
+    Pair(HostPort),
+    /// `intranet.example`: this name, any port that the port lists allow.
+    Name(String),
+    /// `*.example.net`: every name below `example.net`, not the name itself.
+    Below(String),
+}
+
+/// `[limits]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// `client-connections`: concurrent connections of one client.
+    pub client_connections: u32,
+    /// `client-connection-rate`.
+    pub client_connection_rate: Rate,
+    /// `client-request-rate`.
+    pub client_request_rate: Rate,
+    /// `connections`: concurrent client connections of the box.
+    pub connections: u32,
+    /// `clients-tracked`: exact rate limits for at most so many clients; more share 4,096 buckets.
+    pub clients_tracked: usize,
+    /// `head-size`: bytes of a request or response head (431 above).
+    pub head_size: usize,
+    /// `target-size`: bytes of a request target (414 above); at least 8,000 (RFC 9112 section 3).
+    pub target_size: usize,
+    /// `head-fields`: fields of a head (431 above); at most 128.
+    pub head_fields: usize,
+}
+
+/// A rate with a burst, as in `"200/s, burst 1000"`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Rate {
+    /// Per second.
+    pub per_second: NonZeroU32,
+    /// At once.
+    pub burst: NonZeroU32,
+}
+
+/// `[timeouts]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Timeouts {
+    /// `head`: from accept (or the first byte of a later request) to the complete head.
+    pub head: Duration,
+    /// `keep-alive`: an idle connection between two requests.
+    pub keep_alive: Duration,
+    /// `body`: nothing of a request or response body moved for so long.
+    pub body: Duration,
+    /// `tunnel-idle`: nothing moved in either direction of a tunnel.
+    pub tunnel_idle: Duration,
+    /// `half-closed`: nothing moved in a tunnel one side of which has ended.
+    pub half_closed: Duration,
+    /// `drain`: at SIGTERM, how long running exchanges may take.
+    pub drain: Duration,
+}
+
+/// `[upstream]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Upstream {
+    /// `connect-timeout`: all attempts together.
+    pub connect_timeout: Duration,
+    /// `first-byte-timeout`: from the forwarded head to the first byte of the answer.
+    pub first_byte_timeout: Duration,
+    /// `dns-timeout`: one name, all servers and attempts.
+    pub dns_timeout: Duration,
+    /// `dns-servers`: instead of those of `/etc/resolv.conf`; empty means the latter.
+    pub dns_servers: Vec<SocketAddr>,
+    /// `source-v4`: source address of connections over IPv4, if set.
+    pub source_v4: Option<std::net::Ipv4Addr>,
+    /// `source-v6`: source address of connections over IPv6, if set.
+    pub source_v6: Option<std::net::Ipv6Addr>,
+    /// `idle-connections`: pooled connections kept by one worker; 0 switches reuse off.
+    pub idle_connections: usize,
+    /// `idle-per-host`: of these to one destination.
+    pub idle_per_host: usize,
+    /// `idle-timeout`: how long one is kept.
+    pub idle_timeout: Duration,
+}
+
+/// Format of an access-log line.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AccessFormat {
+    /// Close to nginx's.
+    Main,
+    /// Squid's native format.
+    Squid,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where access-log lines go.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum AccessTarget {
+    /// Nowhere.
+    Off,
+    /// Standard output.
+    Stdout,
+    /// A file, reopened on SIGUSR1.
+    File(PathBuf),
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Log {
+    /// `access`.
+    pub access: AccessTarget,
+    /// `access-format`.
+    pub access_format: AccessFormat,
+    /// `level` of the diagnostics on standard error.
+    pub level: tracing::level_filters::LevelFilter,
+}

@@ -1,0 +1,10 @@
+//! What the gateway counts and writes down.
+//!
+//! Owns: counters, histograms, the access log, the table of refusals per second. Called by: the journey (writes), admin and control (read).
+//! Never: blocks the journey, allocates on a counter, or knows a client address as a metric label.
+
+pub mod access_log;
+pub mod counters;
+pub mod refusals;
+
+pub use counters::{Counters, Direction};
