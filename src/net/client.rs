@@ -5,12 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The key under which a client is limited and counted.
 ///
-/// Eight bytes: an IPv4 address under the otherwise unused prefix `0:0:0:1::/64`, or the upper half of an IPv6 address.
+/// Eight bytes: an IPv4 address under the otherwise unused prefix `0:1::/32`, or the upper half of an IPv6 address.
 /// IPv4-mapped addresses fold to IPv4.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ClientKey(u64);
 
-/// Marks an IPv4 key. As an IPv6 prefix it would be `0:0:…`, which is reserved (RFC 4291 section 2.4) and no client's.
+/// Marks an IPv4 key. As an IPv6 prefix it would be `0:1::/32`, which is reserved (RFC 4291 section 2.4) and no client's.
 const V4: u64 = 1 << 32;
 
 impl ClientKey {

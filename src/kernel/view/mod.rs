@@ -37,7 +37,7 @@ pub struct Sockets {
     pub alloc: Option<u64>,
 }
 
-/// Counters of `/proc/net/netstat`, TcpExt.
+/// Counters of `/proc/net/netstat`, `TcpExt`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct TcpExt {
     /// `ListenOverflows`: connections dropped because an accept queue was full.
