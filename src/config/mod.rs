@@ -1,7 +1,41 @@
 //! From a file to checked settings.
 //!
-//! Owns: the table of keys, [`settings::Settings`], the problems. Called by: the command line and the reload. Never: acts on a setting.
+//! Owns: the table of keys, [`settings::Settings`], the problems. Called by: the command line and the reload.
+//! Never: acts on a setting.
 
+mod check;
+mod file;
+mod hosts;
+mod keys;
+mod kinds;
+mod load;
+mod print;
+mod problem;
 pub mod settings;
+mod units;
 
+#[cfg(test)]
+mod tests;
+
+pub use keys::restart_keys;
+pub use load::{DEFAULT_PATH, LoadError, Overrides, load};
+pub use print::print;
+pub use problem::{Problem, Problems};
 pub use settings::Settings;
+
+impl Settings {
+    /// What is used where nothing is configured: the defaults of the table of keys.
+    pub fn defaults() -> Self {
+        file::defaults()
+    }
+
+    /// Reads and checks the text of a configuration file; what it does not set has its default.
+    ///
+    /// # Errors
+    ///
+    /// All problems at once, in the order of the file. Only errors of TOML itself hide the others: what follows a
+    /// broken line cannot be trusted.
+    pub fn from_toml(text: &str) -> Result<Self, Problems> {
+        file::read(text)?.finish()
+    }
+}
