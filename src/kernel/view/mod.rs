@@ -1,6 +1,14 @@
 //! The kernel's view of TCP, read once a second.
 //!
-//! Owns: [`KernelView`] and the parsers behind it. Called by: control. Never: invents a number; what cannot be read is `None`.
+//! Owns: [`KernelView`], the open files behind it ([`Sources`]) and their parsers. Called by: control.
+//! Never: invents a number; what cannot be read is `None`, and says why in [`KernelView::absent`].
+
+mod parse;
+mod sources;
+#[cfg(test)]
+mod tests;
+
+pub use sources::Sources;
 
 /// One slab cache of `/proc/slabinfo` (slabinfo(5)).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

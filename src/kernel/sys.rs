@@ -1,0 +1,42 @@
+//! System calls that no safe crate offers. The only unsafe code of the package; each call says why it is sound.
+#![expect(
+    unsafe_code,
+    reason = "what socket2, rustix and tokio offer no safe call for"
+)]
+
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::{AsFd, AsRawFd};
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// `TCP_LINGER2 = -1` (tcp(7)): when our FIN is acknowledged, the socket is freed with a reset instead of waiting in
+/// `FIN_WAIT2` and `TIME_WAIT` (`tcp_close` and `tcp_rcv_state_process` in the kernel).
+pub fn skip_fin_wait2(socket: &impl AsFd) -> io::Result<()> {
+    let value: libc::c_int = -1;
+    #[expect(clippy::cast_possible_truncation, reason = "the size of an int")]
+    let length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the descriptor is open for the whole call since it is borrowed; the kernel reads `length` bytes of `value`.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_LINGER2,
+            (&raw const value).cast(),
+            length,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Registers a listener with the reactor, to accept from it without registering what it accepts.
+pub fn watch_readable(listener: TcpListener) -> io::Result<AsyncFd<TcpListener>> {
+    // SAFETY: `TcpListener` owns its descriptor, always returns the same one, and keeps it open until it is dropped.
+    unsafe { AsyncFd::register_with_interest(listener, Interest::READABLE) }
+        .map_err(io::Error::from)
+}

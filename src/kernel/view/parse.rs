@@ -1,0 +1,92 @@
+//! The formats of the proc files: bytes in, numbers out.
+//!
+//! Owns: slabinfo, sockstat, netstat and the sysctls, as text. Called by: [`super::sources`].
+//! Never: panics, allocates, or takes a missing number for zero. Everything is found by its name, never by its place.
+
+use super::{CACHES, Slab};
+
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|&byte| byte == b'\n')
+}
+
+fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(u8::is_ascii_whitespace)
+        .filter(|word| !word.is_empty())
+}
+
+/// `None` for a negative number, for one beyond 64 bits, and for what is none.
+fn number(word: &[u8]) -> Option<u64> {
+    std::str::from_utf8(word).ok()?.parse().ok()
+}
+
+/// The line that begins with this word.
+fn line<'a>(text: &'a [u8], label: &str) -> Option<&'a [u8]> {
+    lines(text).find(|line| words(line).next() == Some(label.as_bytes()))
+}
+
+/// The caches of [`CACHES`] in slabinfo (`mm/slab_common.c`, `print_slabinfo_header` and `cache_show`; versions 2.0 and 2.1).
+///
+/// `None` when no header names the columns. A cache that is not listed (merged with another one by SLUB, or a kernel without
+/// it) or that has no number in a column is `None`.
+pub(super) fn slabinfo(text: &[u8], page_size: u64) -> Option<[Option<Slab>; CACHES.len()]> {
+    let mut rows = lines(text);
+    let header = rows.find_map(|row| row.strip_prefix(b"#"))?;
+    let column = |name: &[u8]| words(header).position(|word| word == name);
+    // The colons and the words "tunables" and "slabdata" stand in the header and in every row alike.
+    let objects = column(b"<active_objs>")?;
+    let slabs = column(b"<num_slabs>")?;
+    let pages = column(b"<pagesperslab>")?;
+
+    let mut caches = [None; CACHES.len()];
+    for row in rows {
+        let Some(name) = words(row).next() else {
+            continue;
+        };
+        for (cache, slab) in CACHES.iter().zip(&mut caches) {
+            if cache.as_bytes() == name {
+                let cell = |column| words(row).nth(column).and_then(number);
+                *slab = (|| {
+                    Some(Slab {
+                        objects: cell(objects)?,
+                        bytes: cell(slabs)?
+                            .checked_mul(cell(pages)?)?
+                            .checked_mul(page_size)?,
+                    })
+                })();
+            }
+        }
+    }
+    Some(caches)
+}
+
+/// The number after `key` on the line that begins with `label`: sockstat and sockstat6 (net/ipv4/proc.c, `sockstat_seq_show`).
+pub(super) fn pair(text: &[u8], label: &str, key: &str) -> Option<u64> {
+    let mut words = words(line(text, label)?);
+    words.find(|word| *word == key.as_bytes())?;
+    words.next().and_then(number)
+}
+
+/// The number under `name` in the two lines that begin with `label`: netstat and snmp (net/ipv4/proc.c, `netstat_seq_show`).
+///
+/// Two lines of different length are not a table: nobody can say which number belongs to which name.
+pub(super) fn column(text: &[u8], label: &str, name: &str) -> Option<u64> {
+    let mut rows = lines(text).filter(|row| words(row).next() == Some(label.as_bytes()));
+    let (names, values) = (rows.next()?, rows.next()?);
+    if words(names).count() != words(values).count() {
+        return None;
+    }
+    words(names)
+        .zip(words(values))
+        .find(|(word, _)| *word == name.as_bytes())
+        .and_then(|(_, value)| number(value))
+}
+
+/// A sysctl of exactly `N` numbers.
+pub(super) fn sysctl<const N: usize>(text: &[u8]) -> Option<[u64; N]> {
+    let mut words = words(text);
+    let mut values = [0; N];
+    for value in &mut values {
+        *value = words.next().and_then(number)?;
+    }
+    words.next().is_none().then_some(values)
+}

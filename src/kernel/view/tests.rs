@@ -1,0 +1,338 @@
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn fixture(kernel: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/proc")
+        .join(kernel)
+}
+
+fn view(kernel: &str) -> KernelView {
+    Sources::open_at(&fixture(kernel)).read()
+}
+
+fn bytes(pages: u64) -> u64 {
+    pages * rustix::param::page_size() as u64
+}
+
+fn slab(objects: u64, pages: u64) -> Slab {
+    Slab {
+        objects,
+        bytes: bytes(pages),
+    }
+}
+
+fn absent(view: &KernelView) -> Vec<&str> {
+    view.absent.iter().map(|absent| absent.source).collect()
+}
+
+#[test]
+fn linux_6_18_is_read_whole() {
+    let view = view("linux-6.18");
+    assert_eq!(
+        view.slab,
+        [
+            ("TCP", slab(130, 80)),
+            ("TCPv6", slab(26, 16)),
+            ("tw_sock_TCP", slab(210, 18)),
+            ("tw_sock_TCPv6", slab(32, 2)),
+            ("request_sock_TCP", slab(48, 4)),
+            ("request_sock_TCPv6", slab(24, 2)),
+            ("sock_inode_cache", slab(285, 60)),
+        ]
+    );
+    let sockets = Sockets {
+        inuse_v4: Some(1),
+        inuse_v6: Some(0),
+        orphan: Some(0),
+        time_wait: Some(110),
+        alloc: Some(10),
+    };
+    assert_eq!(view.sockets, sockets);
+    assert_eq!(view.tcp_memory, Some(bytes(149)));
+    assert_eq!(
+        view.tcp_memory_limits,
+        Some([287_898, 383_867, 575_796].map(bytes))
+    );
+    assert_eq!(view.orphan_limit, Some(131_072));
+    assert_eq!(view.time_wait_limit, Some(131_072));
+    assert_eq!(view.descriptors, Some(4));
+    assert_eq!(
+        view.descriptor_limit,
+        rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+    );
+    assert_eq!(view.tcp_ext.time_wait_overflows, Some(0));
+    assert_eq!(view.absent, []);
+}
+
+#[test]
+fn linux_6_1_in_a_storm() {
+    let view = view("linux-6.1");
+    assert_eq!(
+        view.slab,
+        [
+            ("TCP", slab(9940, 715 * 8)),
+            ("TCPv6", slab(7163, 555 * 8)),
+            ("tw_sock_TCP", slab(8019, 249 * 2)),
+            ("tw_sock_TCPv6", slab(330, 10 * 2)),
+            ("request_sock_TCP", slab(78, 3 * 2)),
+            ("request_sock_TCPv6", slab(0, 0)),
+            ("sock_inode_cache", slab(17_225, 445 * 8)),
+        ]
+    );
+    let sockets = Sockets {
+        inuse_v4: Some(9871),
+        inuse_v6: Some(7102),
+        orphan: Some(312),
+        time_wait: Some(8192),
+        alloc: Some(17_105),
+    };
+    assert_eq!(view.sockets, sockets);
+    let tcp_ext = TcpExt {
+        listen_overflows: Some(1532),
+        listen_drops: Some(1533),
+        aborts_on_memory: Some(87),
+        memory_pressures: Some(4),
+        time_wait_overflows: Some(40_211),
+        syn_cookies: Some(906),
+    };
+    assert_eq!(view.tcp_ext, tcp_ext);
+    assert_eq!(view.absent, []);
+}
+
+#[test]
+fn linux_5_10_is_read_whole() {
+    let view = view("linux-5.10");
+    assert_eq!(view.slab.len(), CACHES.len());
+    assert_eq!(view.slab[0], ("TCP", slab(182, 13 * 8)));
+    assert_eq!(view.sockets.inuse_v6, Some(23));
+    assert_eq!(view.tcp_ext.syn_cookies, Some(1));
+    assert_eq!(view.absent, []);
+}
+
+#[test]
+fn linux_2_6_32_has_counters_to_come() {
+    let view = view("linux-2.6.32");
+    assert_eq!(view.slab[1], ("TCPv6", slab(18, 11)));
+    let tcp_ext = TcpExt {
+        listen_overflows: Some(11),
+        listen_drops: Some(11),
+        aborts_on_memory: Some(2),
+        memory_pressures: Some(1),
+        time_wait_overflows: None,
+        syn_cookies: None,
+    };
+    assert_eq!(view.tcp_ext, tcp_ext);
+    assert_eq!(absent(&view), ["/proc/net/netstat"]);
+    let why = &view.absent[0].why;
+    assert!(
+        why.contains("TCPTimeWaitOverflow, TCPReqQFullDoCookies"),
+        "{why}"
+    );
+}
+
+#[test]
+fn without_slabinfo_and_ipv6_the_rest_is_read() {
+    let view = view("no-slabinfo");
+    assert_eq!(view.slab, []);
+    assert_eq!(view.sockets.inuse_v4, Some(7));
+    assert_eq!(view.sockets.inuse_v6, None);
+    assert_eq!(absent(&view), ["/proc/slabinfo", "/proc/net/sockstat6"]);
+    let why = &view.absent[0].why;
+    assert!(why.contains("CAP_DAC_READ_SEARCH"), "{why}");
+}
+
+#[test]
+fn a_container_has_no_limits_of_the_whole_box() {
+    let view = view("container");
+    let caches: Vec<_> = view.slab.iter().map(|(cache, _)| *cache).collect();
+    assert_eq!(caches, ["TCP", "TCPv6", "tw_sock_TCPv6"]);
+    assert_eq!(view.tcp_memory_limits, None);
+    assert_eq!(view.orphan_limit, None);
+    assert_eq!(view.time_wait_limit, Some(8192));
+    assert_eq!(
+        absent(&view),
+        [
+            "/proc/sys/net/ipv4/tcp_mem",
+            "/proc/sys/net/ipv4/tcp_max_orphans"
+        ]
+    );
+}
+
+#[test]
+fn garbage_is_absent_and_never_zero() {
+    let view = view("garbage");
+    let nothing = KernelView {
+        descriptor_limit: view.descriptor_limit,
+        absent: view.absent.clone(),
+        ..KernelView::default()
+    };
+    assert_eq!(view, nothing);
+    // Every source says so: there is no silent `None`.
+    assert_eq!(
+        absent(&view),
+        [
+            "/proc/slabinfo",
+            "/proc/net/sockstat",
+            "/proc/net/sockstat6",
+            "/proc/net/netstat",
+            "/proc/sys/net/ipv4/tcp_mem",
+            "/proc/sys/net/ipv4/tcp_max_orphans",
+            "/proc/sys/net/ipv4/tcp_max_tw_buckets",
+            "/proc/self/fd",
+        ]
+    );
+}
+
+#[test]
+fn this_machine_is_read_again_and_again() {
+    let held: Vec<_> = (0..64)
+        .map(|_| fs::File::open("/dev/null").unwrap())
+        .collect();
+    let mut sources = Sources::open();
+    for _ in 0..3 {
+        let view = sources.read();
+        let (open, limit) = (view.descriptors.unwrap(), view.descriptor_limit.unwrap());
+        assert!(
+            open > held.len() as u64 && open <= limit,
+            "{open} of {limit}"
+        );
+        assert!(view.sockets.inuse_v4.is_some(), "{:?}", view.absent);
+        assert!(view.tcp_ext.listen_drops.is_some(), "{:?}", view.absent);
+    }
+}
+
+#[test]
+fn a_file_is_read_from_its_beginning_each_time() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("proc/net/sockstat6");
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, "TCP6: inuse 100\n").unwrap();
+    let mut sources = Sources::open_at(root.path());
+    assert_eq!(sources.read().sockets.inuse_v6, Some(100));
+    // Written in place, and shorter: nothing of the first reading is left in the buffer.
+    fs::write(&path, "TCP6: inuse 7").unwrap();
+    assert_eq!(sources.read().sockets.inuse_v6, Some(7));
+}
+
+#[test]
+fn a_missing_file_is_tried_again_after_a_minute() {
+    let root = tempfile::tempdir().unwrap();
+    let mut sources = Sources::open_at(root.path());
+    let limits = root.path().join("proc/sys/net/ipv4");
+    fs::create_dir_all(&limits).unwrap();
+    fs::write(limits.join("tcp_max_orphans"), "8192\n").unwrap();
+    // Opened a little before `now`: the minute counts from there.
+    let now = Instant::now();
+    assert_eq!(
+        sources.read_at(now + Duration::from_secs(30)).orphan_limit,
+        None
+    );
+    assert_eq!(
+        sources.read_at(now + Duration::from_mins(1)).orphan_limit,
+        Some(8192)
+    );
+    // Once open, it survives its name (and so the drop of root).
+    fs::remove_file(limits.join("tcp_max_orphans")).unwrap();
+    assert_eq!(
+        sources.read_at(now + Duration::from_mins(10)).orphan_limit,
+        Some(8192)
+    );
+}
+
+#[test]
+fn a_file_without_end_is_absent() {
+    let root = tempfile::tempdir().unwrap();
+    let net = root.path().join("proc/net");
+    fs::create_dir_all(&net).unwrap();
+    let mut file = fs::File::create(net.join("sockstat6")).unwrap();
+    file.write_all(b"TCP6: inuse 1\n").unwrap();
+    file.set_len(2 << 20).unwrap();
+    let view = Sources::open_at(root.path()).read();
+    assert_eq!(view.sockets.inuse_v6, None);
+    let why = view
+        .absent
+        .iter()
+        .find(|absent| absent.source == "/proc/net/sockstat6");
+    assert!(
+        why.is_some_and(|absent| absent.why.contains("1 MiB")),
+        "{why:?}"
+    );
+}
+
+#[test]
+fn columns_are_found_by_their_names() {
+    let text = b"slabinfo - version: 3.0\n\
+        #name <num_slabs> : x <pagesperslab> <new> <active_objs>\n\
+        \n\
+        TCPv6 5\n\
+        TCP 5 : x 4 99 60 extra\n\
+        TCPX 1 : x 1 1 1\n";
+    let caches = parse::slabinfo(text, 4096).unwrap();
+    assert_eq!(
+        caches[0],
+        Some(Slab {
+            objects: 60,
+            bytes: 5 * 4 * 4096
+        })
+    );
+    assert_eq!(caches[1..], [None; CACHES.len() - 1]);
+}
+
+#[test]
+fn a_product_that_does_not_fit_is_none() {
+    let text = b"# name <active_objs> <num_slabs> <pagesperslab>\nTCP 1 9223372036854775807 4\n";
+    assert_eq!(parse::slabinfo(text, 4096).unwrap()[0], None);
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_a_parser_panic(text: Vec<u8>) {
+        parse_all(&text);
+    }
+
+    /// The same on text that is almost right: lines and words of the real files in any order, with numbers of any size.
+    #[test]
+    fn no_words_make_a_parser_panic(words in proptest::collection::vec(word(), 0..60)) {
+        parse_all(words.concat().as_bytes());
+    }
+
+    /// A table that was cut anywhere gives the true number or none: not that of a neighbour, and not its first digits.
+    #[test]
+    fn what_is_cut_short_is_never_invented(cut: proptest::sample::Index) {
+        let text = fs::read(fixture("linux-6.1").join("proc/net/netstat")).unwrap();
+        let found = parse::column(&text[..cut.index(text.len())], "TcpExt:", "ListenDrops");
+        prop_assert!(found.is_none_or(|found| found == 1533), "{:?}", found);
+    }
+}
+
+fn word() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("TcpExt:".to_owned()),
+        Just("TCP:".to_owned()),
+        Just("TCP".to_owned()),
+        Just("# name".to_owned()),
+        Just("<active_objs>".to_owned()),
+        Just("<num_slabs>".to_owned()),
+        Just("<pagesperslab>".to_owned()),
+        Just("inuse".to_owned()),
+        Just(" ".to_owned()),
+        Just("\n".to_owned()),
+        any::<i128>().prop_map(|number| number.to_string()),
+        any::<u32>().prop_map(|number| format!(" {number} ")),
+    ]
+}
+
+fn parse_all(text: &[u8]) {
+    parse::slabinfo(text, 4096);
+    parse::pair(text, "TCP:", "inuse");
+    parse::column(text, "TcpExt:", "inuse");
+    parse::sysctl::<1>(text);
+    parse::sysctl::<3>(text);
+}
