@@ -1,9 +1,13 @@
 //! Addresses and sockets: who a client is, which addresses are ours, how a socket is opened and closed.
 //!
-//! Owns: [`ClientKey`], own addresses, address classes, listener sockets, the close.
+//! Owns: [`ClientKey`], own addresses, own connections, address classes, listener sockets, the close.
 //! Called by: the journey, admin, control. Never: reads a request or decides a policy.
 
+pub mod class;
 pub mod client;
+pub mod close;
+pub mod loops;
 pub mod own;
 
+pub use class::Class;
 pub use client::ClientKey;
