@@ -4,6 +4,7 @@
 //! Never: blocks the journey, allocates on a counter, or knows a client address as a metric label.
 
 pub mod access_log;
+pub(crate) mod clock;
 pub mod counters;
 pub mod refusals;
 
