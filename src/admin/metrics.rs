@@ -1,0 +1,443 @@
+//! The metrics, read at each scrape from the atomics and the kernel's view.
+//!
+//! Names are written here as they are exported. What the kernel does not tell is an absent series, never zero.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, NoLabelSet,
+};
+use prometheus_client::metrics::MetricType;
+
+use super::Board;
+use super::process::Process;
+use crate::kernel::view::{KernelView, TcpExt};
+use crate::outcome::{ConnectionEnd, Form, Reason, RequestEnd};
+use crate::telemetry::Direction;
+use crate::telemetry::counters::Histogram;
+
+/// Writes every metric of the gateway.
+#[derive(Debug)]
+pub(super) struct Exporter {
+    board: Arc<Board>,
+    turned_away: Arc<AtomicU64>,
+    /// Seconds since 1970.
+    started: f64,
+}
+
+impl Exporter {
+    pub(super) fn new(board: Arc<Board>, turned_away: Arc<AtomicU64>) -> Self {
+        let started = SystemTime::now()
+            .checked_sub(board.started.elapsed())
+            .and_then(|started| started.duration_since(UNIX_EPOCH).ok())
+            .unwrap_or_default();
+        Self {
+            board,
+            turned_away,
+            started: started.as_secs_f64(),
+        }
+    }
+}
+
+impl Collector for Exporter {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut page = Page(&mut encoder);
+        // Ends before beginnings: then a sum of outcomes is never above its total.
+        self.ends(&mut page)?;
+        self.traffic(&mut page)?;
+        self.gateway(&mut page)?;
+        if let Some(kernel) = self.board.kernel.load_full() {
+            kernel_memory(&kernel, &mut page)?;
+            kernel_events(&kernel.tcp_ext, &mut page)?;
+        }
+        self.process(&mut page)
+    }
+}
+
+impl Exporter {
+    fn ends(&self, page: &mut Page<'_, '_>) -> fmt::Result {
+        let counters = &self.board.counters;
+        let connections = ConnectionEnd::ALL.iter().map(|end| {
+            let count = counters.connection_ends.get(end.index());
+            ([("scope", "connection"), ("outcome", end.label())], count)
+        });
+        let requests = RequestEnd::ALL.iter().map(|end| {
+            let count = counters.request_ends.get(end.index());
+            ([("scope", "request"), ("outcome", end.label())], count)
+        });
+        page.counters(
+            "floodgate_outcomes_total",
+            "Connections and requests by how they ended",
+            connections.chain(requests),
+        )?;
+        let refusals = Reason::ALL.iter().flat_map(|reason| {
+            Form::ALL.iter().map(|form| {
+                let labels = [("reason", reason.label()), ("form", form.label())];
+                (labels, counters.refusals(*reason, *form))
+            })
+        });
+        page.counters(
+            "floodgate_refusals_total",
+            "Complete refusals by reason and by what the client got to see",
+            refusals,
+        )?;
+        let untracked = Reason::ALL.iter().map(|reason| {
+            let count = self.board.refusals.overflow(*reason);
+            ([("reason", reason.label())], count)
+        });
+        page.counters(
+            "floodgate_refusals_untracked_total",
+            "Refusals that no client was charged with because the table of a second was full",
+            untracked,
+        )
+    }
+
+    fn traffic(&self, page: &mut Page<'_, '_>) -> fmt::Result {
+        let counters = &self.board.counters;
+        page.counters(
+            "floodgate_connections_total",
+            "Connections accepted",
+            counters
+                .connections
+                .iter()
+                .map(|(listener, count)| ([("listener", listener.as_str())], count.load(Relaxed))),
+        )?;
+        page.counter(
+            "floodgate_requests_total",
+            "Requests read",
+            &counters.requests.load(Relaxed),
+        )?;
+        for (name, help, value) in [
+            (
+                "floodgate_connections_open",
+                "Connections from clients that are open",
+                &counters.connections_open,
+            ),
+            (
+                "floodgate_tunnels_open",
+                "Tunnels that are open",
+                &counters.tunnels_open,
+            ),
+            (
+                "floodgate_upstreams_open",
+                "Connections to origins that are open, pooled ones included",
+                &counters.upstreams_open,
+            ),
+            (
+                "floodgate_upstreams_idle",
+                "Connections to origins that wait in the pool",
+                &counters.upstreams_idle,
+            ),
+        ] {
+            page.gauge(name, help, Some(value.load(Relaxed)))?;
+        }
+        page.counters(
+            "floodgate_bytes_total",
+            "Bytes moved",
+            Direction::ALL.iter().map(|direction| {
+                let bytes = counters.bytes.get(*direction as usize);
+                ([("direction", direction.label())], bytes)
+            }),
+        )?;
+        page.histogram(
+            "floodgate_upstream_connect_seconds",
+            "Time to connect to an origin",
+            &counters.connect_seconds,
+        )?;
+        page.histogram(
+            "floodgate_request_seconds",
+            "Time from a complete request head to the last byte of the answer, tunnels excluded",
+            &counters.request_seconds,
+        )?;
+        page.histogram(
+            "floodgate_dns_seconds",
+            "Time to resolve a name",
+            &counters.dns_seconds,
+        )
+    }
+
+    fn gateway(&self, page: &mut Page<'_, '_>) -> fmt::Result {
+        let Board {
+            counters, access, ..
+        } = self.board.as_ref();
+        page.gauge(
+            "floodgate_clients_tracked",
+            "Clients with a state of their own",
+            Some((self.board.clients_tracked)()),
+        )?;
+        page.counters(
+            "floodgate_config_reloads_total",
+            "Reloads of the configuration",
+            [
+                ([("result", "applied")], &counters.reloads_applied),
+                ([("result", "refused")], &counters.reloads_refused),
+            ]
+            .map(|(labels, count)| (labels, count.load(Relaxed))),
+        )?;
+        for (name, help, value) in [
+            (
+                "floodgate_accept_errors_total",
+                "Accept calls that failed",
+                counters.accept_errors.load(Relaxed),
+            ),
+            (
+                "floodgate_panics_total",
+                "Panics contained: defects of the gateway",
+                counters.panics.load(Relaxed),
+            ),
+            (
+                "floodgate_access_log_lines_total",
+                "Lines of the access log written",
+                access.written(),
+            ),
+            (
+                "floodgate_access_log_dropped_total",
+                "Lines of the access log dropped because its queue was full or its file could not be written",
+                access.dropped(),
+            ),
+            (
+                "floodgate_access_log_errors_total",
+                "Failed attempts to write or reopen the access log",
+                access.errors(),
+            ),
+            (
+                "floodgate_admin_connections_refused_total",
+                "Admin connections closed unanswered because too many were open",
+                self.turned_away.load(Relaxed),
+            ),
+        ] {
+            page.counter(name, help, &value)?;
+        }
+        page.0
+            .encode_descriptor(
+                "floodgate_build",
+                "The version that runs",
+                None,
+                MetricType::Info,
+            )?
+            .encode_info(&[("version", env!("CARGO_PKG_VERSION"))])
+    }
+
+    fn process(&self, page: &mut Page<'_, '_>) -> fmt::Result {
+        let process = Process::read();
+        if let Some(seconds) = process.cpu_seconds {
+            page.counter(
+                "process_cpu_seconds_total",
+                "User and system CPU time of the process",
+                &seconds,
+            )?;
+        }
+        for (name, help, value) in [
+            (
+                "process_resident_memory_bytes",
+                "Resident memory of the process",
+                process.resident,
+            ),
+            (
+                "process_virtual_memory_bytes",
+                "Virtual memory of the process",
+                process.mapped,
+            ),
+            (
+                "process_open_fds",
+                "Open descriptors of the process",
+                process.open_fds,
+            ),
+            (
+                "process_max_fds",
+                "Descriptors the process may have open",
+                process.max_fds,
+            ),
+        ] {
+            page.gauge(name, help, value)?;
+        }
+        page.gauge(
+            "process_start_time_seconds",
+            "When the process started, in seconds since 1970",
+            Some(self.started),
+        )
+    }
+}
+
+fn kernel_memory(kernel: &KernelView, page: &mut Page<'_, '_>) -> fmt::Result {
+    page.gauges(
+        "floodgate_kernel_slab_objects",
+        "Active objects of a slab cache, an upper bound",
+        kernel
+            .slab
+            .iter()
+            .map(|(cache, slab)| ([("cache", *cache)], Some(slab.objects))),
+    )?;
+    page.gauges(
+        "floodgate_kernel_slab_bytes",
+        "Memory a slab cache holds",
+        kernel
+            .slab
+            .iter()
+            .map(|(cache, slab)| ([("cache", *cache)], Some(slab.bytes))),
+    )?;
+    let sockets = &kernel.sockets;
+    page.gauges(
+        "floodgate_kernel_sockets",
+        "TCP sockets by state",
+        [
+            ("ipv4", "inuse", sockets.inuse_v4),
+            ("ipv6", "inuse", sockets.inuse_v6),
+            ("all", "orphan", sockets.orphan),
+            ("all", "time_wait", sockets.time_wait),
+            ("all", "alloc", sockets.alloc),
+        ]
+        .map(|(family, state, count)| ([("family", family), ("state", state)], count)),
+    )?;
+    for (name, help, value) in [
+        (
+            "floodgate_kernel_orphan_limit",
+            "net.ipv4.tcp_max_orphans",
+            kernel.orphan_limit,
+        ),
+        (
+            "floodgate_kernel_time_wait_limit",
+            "net.ipv4.tcp_max_tw_buckets",
+            kernel.time_wait_limit,
+        ),
+        (
+            "floodgate_kernel_tcp_memory_bytes",
+            "Memory of TCP socket buffers",
+            kernel.tcp_memory,
+        ),
+    ] {
+        page.gauge(name, help, value)?;
+    }
+    if let Some(limits) = kernel.tcp_memory_limits {
+        page.gauges(
+            "floodgate_kernel_tcp_memory_limit_bytes",
+            "net.ipv4.tcp_mem",
+            ["low", "pressure", "high"]
+                .into_iter()
+                .zip(limits)
+                .map(|(level, bytes)| ([("level", level)], Some(bytes))),
+        )?;
+    }
+    Ok(())
+}
+
+fn kernel_events(tcp: &TcpExt, page: &mut Page<'_, '_>) -> fmt::Result {
+    for (name, help, value) in [
+        (
+            "floodgate_kernel_listen_overflows_total",
+            "Connections dropped because an accept queue was full",
+            tcp.listen_overflows,
+        ),
+        (
+            "floodgate_kernel_listen_drops_total",
+            "Connections dropped at a listener for any reason",
+            tcp.listen_drops,
+        ),
+        (
+            "floodgate_kernel_aborts_on_memory_total",
+            "Connections reset for lack of memory or for too many orphans",
+            tcp.aborts_on_memory,
+        ),
+        (
+            "floodgate_kernel_memory_pressures_total",
+            "Times TCP entered memory pressure",
+            tcp.memory_pressures,
+        ),
+        (
+            "floodgate_kernel_time_wait_overflows_total",
+            "Sockets that found no place in TIME_WAIT",
+            tcp.time_wait_overflows,
+        ),
+        (
+            "floodgate_kernel_syn_cookies_total",
+            "SYN cookies sent because a SYN queue was full",
+            tcp.syn_cookies,
+        ),
+    ] {
+        if let Some(value) = value {
+            page.counter(name, help, &value)?;
+        }
+    }
+    Ok(())
+}
+
+/// The encoder, with names as they are exported and values that may be absent.
+struct Page<'a, 'e>(&'a mut DescriptorEncoder<'e>);
+
+impl Page<'_, '_> {
+    fn counter(&mut self, name: &str, help: &str, value: &impl EncodeCounterValue) -> fmt::Result {
+        self.0
+            .encode_descriptor(stem(name), help, None, MetricType::Counter)?
+            .encode_counter::<NoLabelSet, _, f64>(value, None)
+    }
+
+    fn counters<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        rows: impl IntoIterator<Item = (L, u64)>,
+    ) -> fmt::Result {
+        let mut family = self
+            .0
+            .encode_descriptor(stem(name), help, None, MetricType::Counter)?;
+        for (labels, value) in rows {
+            family
+                .encode_family(&labels)?
+                .encode_counter::<NoLabelSet, _, f64>(&value, None)?;
+        }
+        Ok(())
+    }
+
+    fn gauge(
+        &mut self,
+        name: &str,
+        help: &str,
+        value: Option<impl EncodeGaugeValue>,
+    ) -> fmt::Result {
+        let Some(value) = value else { return Ok(()) };
+        self.0
+            .encode_descriptor(name, help, None, MetricType::Gauge)?
+            .encode_gauge(&value)
+    }
+
+    fn gauges<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        rows: impl IntoIterator<Item = (L, Option<u64>)>,
+    ) -> fmt::Result {
+        let mut rows = rows
+            .into_iter()
+            .filter_map(|(labels, value)| Some((labels, value?)))
+            .peekable();
+        if rows.peek().is_none() {
+            return Ok(());
+        }
+        let mut family = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (labels, value) in rows {
+            family.encode_family(&labels)?.encode_gauge(&value)?;
+        }
+        Ok(())
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) -> fmt::Result {
+        let sum = histogram.sum_seconds();
+        let buckets: Vec<(f64, u64)> = histogram.buckets().collect();
+        // Not the histogram's own count, which may be newer: the last bucket must equal the count.
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        self.0
+            .encode_descriptor(name, help, None, MetricType::Histogram)?
+            .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+    }
+}
+
+/// The encoder appends `_total` to the name of a counter.
+fn stem(name: &str) -> &str {
+    name.strip_suffix("_total").unwrap_or(name)
+}

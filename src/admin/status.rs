@@ -1,0 +1,187 @@
+//! Everything the page shows, as one JSON object. What cannot be read is null or missing, never zero.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ahash::{AHashMap, AHashSet};
+use serde_json::{Map, Value, json};
+
+use super::Board;
+use crate::kernel::view::KernelView;
+use crate::outcome::{ConnectionEnd, Form, Reason, RequestEnd};
+use crate::telemetry::Direction;
+use crate::telemetry::access_log::escape::printable;
+
+/// Clients listed for their open connections; the offenders come on top.
+const CLIENTS: usize = 64;
+
+pub(super) fn status(board: &Board) -> Value {
+    json!({
+        "gateway": {
+            "name": env!("CARGO_PKG_NAME"),
+            "version": env!("CARGO_PKG_VERSION"),
+            "uptime_s": board.started.elapsed().as_secs(),
+            "listeners": board.listeners,
+            "draining": board.draining.load(Relaxed),
+        },
+        "kernel": board.kernel.load_full().map(|kernel| view(&kernel)),
+        "traffic": traffic(board),
+        "clients": clients(board),
+    })
+}
+
+fn view(kernel: &KernelView) -> Value {
+    let slab: Map<String, Value> = kernel
+        .slab
+        .iter()
+        .map(|(cache, slab)| {
+            let numbers = json!({ "objects": slab.objects, "bytes": slab.bytes });
+            ((*cache).to_owned(), numbers)
+        })
+        .collect();
+    let [low, pressure, high] = match kernel.tcp_memory_limits {
+        Some(limits) => limits.map(Some),
+        None => [None; 3],
+    };
+    let absent: Vec<Value> = kernel
+        .absent
+        .iter()
+        .map(|absent| json!({ "source": absent.source, "why": absent.why }))
+        .collect();
+    json!({
+        "slab": slab,
+        "sockets": {
+            "inuse_v4": kernel.sockets.inuse_v4,
+            "inuse_v6": kernel.sockets.inuse_v6,
+            "orphan": kernel.sockets.orphan,
+            "time_wait": kernel.sockets.time_wait,
+            "alloc": kernel.sockets.alloc,
+        },
+        "orphan_limit": kernel.orphan_limit,
+        "time_wait_limit": kernel.time_wait_limit,
+        "tcp_memory": {
+            "bytes": kernel.tcp_memory,
+            "low": low,
+            "pressure": pressure,
+            "high": high,
+        },
+        "events": {
+            "listen_overflows": kernel.tcp_ext.listen_overflows,
+            "listen_drops": kernel.tcp_ext.listen_drops,
+            "aborts_on_memory": kernel.tcp_ext.aborts_on_memory,
+            "memory_pressures": kernel.tcp_ext.memory_pressures,
+            "time_wait_overflows": kernel.tcp_ext.time_wait_overflows,
+            "syn_cookies": kernel.tcp_ext.syn_cookies,
+        },
+        "descriptors": { "open": kernel.descriptors, "limit": kernel.descriptor_limit },
+        "absent": absent,
+    })
+}
+
+fn traffic(board: &Board) -> Value {
+    let counters = &board.counters;
+    // Ends before beginnings, as for the metrics.
+    let connection_ends = numbers(
+        ConnectionEnd::ALL
+            .iter()
+            .map(|end| (end.label(), counters.connection_ends.get(end.index()))),
+    );
+    let request_ends = numbers(
+        RequestEnd::ALL
+            .iter()
+            .map(|end| (end.label(), counters.request_ends.get(end.index()))),
+    );
+    let refusals = numbers(Reason::ALL.iter().map(|reason| {
+        let forms = Form::ALL
+            .iter()
+            .map(|form| counters.refusals(*reason, *form));
+        (reason.label(), forms.sum())
+    }));
+    let bytes = numbers(
+        Direction::ALL
+            .iter()
+            .map(|direction| (direction.label(), counters.bytes.get(*direction as usize))),
+    );
+    let accepted: u64 = counters
+        .connections
+        .iter()
+        .map(|(_, count)| count.load(Relaxed))
+        .sum();
+    json!({
+        "connections": {
+            "open": counters.connections_open.load(Relaxed),
+            "total": accepted,
+        },
+        "requests": counters.requests.load(Relaxed),
+        "tunnels": counters.tunnels_open.load(Relaxed),
+        "upstreams": {
+            "open": counters.upstreams_open.load(Relaxed),
+            "idle": counters.upstreams_idle.load(Relaxed),
+        },
+        "outcomes": { "connection": connection_ends, "request": request_ends },
+        "refusals": refusals,
+        "bytes": bytes,
+        "access_log": {
+            "on": board.access.is_on(),
+            "written": board.access.written(),
+            "dropped": board.access.dropped(),
+            "errors": board.access.errors(),
+        },
+        "accept_errors": counters.accept_errors.load(Relaxed),
+        "panics": counters.panics.load(Relaxed),
+    })
+}
+
+fn numbers(rows: impl Iterator<Item = (&'static str, u64)>) -> Map<String, Value> {
+    rows.map(|(label, count)| (label.to_owned(), count.into()))
+        .collect()
+}
+
+/// The clients refused most, then those with the most open connections, each once.
+///
+/// `sockets` is null where a client is not among those listed for their connections and the list is not complete.
+fn clients(board: &Board) -> Vec<Value> {
+    let rows = (board.clients)(CLIENTS);
+    let unlisted = if rows.len() < CLIENTS { Some(0) } else { None };
+    let sockets: AHashMap<&str, u32> = rows
+        .iter()
+        .map(|row| (row.address.as_str(), row.sockets))
+        .collect();
+    let offenders = board.refusals.board();
+    let mut list = Vec::with_capacity(offenders.len() + rows.len());
+    let mut listed = AHashSet::with_capacity(offenders.len());
+    for offender in &offenders {
+        let address = offender.client.to_string();
+        list.push(json!({
+            "address": address,
+            "sockets": sockets.get(address.as_str()).copied().or(unlisted),
+            "refusals": offender.total,
+            "refusals_per_minute": offender.recent.round(),
+            "why": offender.end.label(),
+            "text": offender.end.row().text,
+            "sample": printable(&offender.sample),
+            "from": offender.address,
+            "last_refused": unix_seconds(offender.last),
+        }));
+        listed.insert(address);
+    }
+    for row in rows.iter().filter(|row| !listed.contains(&row.address)) {
+        list.push(json!({
+            "address": row.address,
+            "sockets": row.sockets,
+            "refusals": 0,
+            "refusals_per_minute": 0,
+            "why": null,
+            "text": null,
+            "sample": null,
+            "from": null,
+            "last_refused": null,
+        }));
+    }
+    list
+}
+
+fn unix_seconds(at: SystemTime) -> u64 {
+    at.duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,226 @@
+//! The page that Prometheus reads.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use ahash::AHashSet;
+
+use super::{get, start};
+use crate::kernel::view::{CACHES, KernelView, Slab, Sockets, TcpExt};
+use crate::outcome::{ConnectionEnd, Form, Reason, RequestEnd};
+use crate::telemetry::Direction;
+
+pub(super) fn series(page: &str) -> impl Iterator<Item = (&str, f64)> {
+    page.lines()
+        .filter(|line| line.starts_with("floodgate_") || line.starts_with("process_"))
+        .map(|line| {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            (name, value.parse().unwrap())
+        })
+}
+
+/// Every line belongs to the family declared above it, no family and no series comes twice, the end is marked.
+fn assert_openmetrics(page: &str) {
+    let mut families = AHashSet::new();
+    let mut seen = AHashSet::new();
+    let (mut family, mut suffixes): (&str, &[&str]) = ("", &[]);
+    for line in page.strip_suffix("# EOF\n").unwrap().lines() {
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            family = help.split(' ').next().unwrap();
+            assert!(families.insert(family), "{family} twice");
+        } else if let Some(kind) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = kind.split_once(' ').unwrap();
+            assert_eq!(name, family);
+            suffixes = match kind {
+                "counter" => &["_total"],
+                "gauge" => &[""],
+                "info" => &["_info"],
+                "histogram" => &["_sum", "_count", "_bucket"],
+                other => panic!("{other}"),
+            };
+        } else {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            assert!(value.parse::<f64>().unwrap() >= 0.0, "{line}");
+            assert!(seen.insert(name), "{name} twice");
+            let name = name.split('{').next().unwrap();
+            let suffix = name.strip_prefix(family).unwrap();
+            assert!(suffixes.contains(&suffix), "{line} below {family}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn metrics_before_anything_happened() {
+    let board = start().await;
+    let (_, page) = get(&board, "/metrics").await;
+    assert_openmetrics(&page);
+    let value = |name: &str| series(&page).find(|(n, _)| *n == name).map(|(_, v)| v);
+    for end in ConnectionEnd::ALL {
+        let name = format!(
+            r#"floodgate_outcomes_total{{scope="connection",outcome="{}"}}"#,
+            end.label()
+        );
+        assert_eq!(value(&name), Some(0.0), "{name}");
+    }
+    for end in RequestEnd::ALL {
+        let name = format!(
+            r#"floodgate_outcomes_total{{scope="request",outcome="{}"}}"#,
+            end.label()
+        );
+        assert_eq!(value(&name), Some(0.0), "{name}");
+    }
+    for reason in Reason::ALL {
+        for form in Form::ALL {
+            let name = format!(
+                r#"floodgate_refusals_total{{reason="{}",form="{}"}}"#,
+                reason.label(),
+                form.label()
+            );
+            assert_eq!(value(&name), Some(0.0), "{name}");
+        }
+    }
+    for name in [
+        r#"floodgate_connections_total{listener="0.0.0.0:3128"}"#,
+        "floodgate_requests_total",
+        "floodgate_connections_open",
+        "floodgate_tunnels_open",
+        "floodgate_upstreams_open",
+        r#"floodgate_bytes_total{direction="from_client"}"#,
+        r#"floodgate_bytes_total{direction="to_client"}"#,
+        r#"floodgate_bytes_total{direction="from_upstream"}"#,
+        r#"floodgate_bytes_total{direction="to_upstream"}"#,
+        "floodgate_upstream_connect_seconds_count",
+        r#"floodgate_request_seconds_bucket{le="+Inf"}"#,
+        "floodgate_dns_seconds_sum",
+        "floodgate_accept_errors_total",
+        "floodgate_access_log_dropped_total",
+        r#"floodgate_config_reloads_total{result="applied"}"#,
+        r#"floodgate_config_reloads_total{result="refused"}"#,
+        "floodgate_panics_total",
+    ] {
+        assert_eq!(value(name), Some(0.0), "{name}");
+    }
+    assert_eq!(value("floodgate_clients_tracked"), Some(7.0));
+    let info = format!(
+        r#"floodgate_build_info{{version="{}"}}"#,
+        env!("CARGO_PKG_VERSION")
+    );
+    assert_eq!(value(&info), Some(1.0));
+    for name in [
+        "process_cpu_seconds_total",
+        "process_resident_memory_bytes",
+        "process_open_fds",
+        "process_start_time_seconds",
+    ] {
+        assert!(value(name).is_some(), "{name}");
+    }
+    // Nothing was read from the kernel: there is nothing about it.
+    assert!(!page.contains("floodgate_kernel_"));
+}
+
+#[tokio::test]
+async fn metrics_follow_the_counters() {
+    let board = start().await;
+    board.counters.connections[0].1.store(5, Relaxed);
+    board
+        .counters
+        .connection_ends
+        .add(ConnectionEnd::Served.index(), 4);
+    board.counters.refused(Reason::SelfTarget, Form::Answered);
+    board.counters.moved(Direction::ToClient, 1_000);
+    board
+        .counters
+        .request_seconds
+        .record(Duration::from_millis(2));
+    board
+        .counters
+        .request_seconds
+        .record(Duration::from_secs(90));
+    let (_, page) = get(&board, "/metrics").await;
+    assert_openmetrics(&page);
+    for (name, expected) in [
+        (
+            r#"floodgate_connections_total{listener="0.0.0.0:3128"}"#,
+            5.0,
+        ),
+        (
+            r#"floodgate_outcomes_total{scope="connection",outcome="served"}"#,
+            4.0,
+        ),
+        (
+            r#"floodgate_refusals_total{reason="self_target",form="answered"}"#,
+            1.0,
+        ),
+        (r#"floodgate_bytes_total{direction="to_client"}"#, 1_000.0),
+        (r#"floodgate_request_seconds_bucket{le="0.001"}"#, 0.0),
+        (r#"floodgate_request_seconds_bucket{le="0.0025"}"#, 1.0),
+        (r#"floodgate_request_seconds_bucket{le="60.0"}"#, 1.0),
+        (r#"floodgate_request_seconds_bucket{le="+Inf"}"#, 2.0),
+        ("floodgate_request_seconds_count", 2.0),
+        ("floodgate_request_seconds_sum", 90.002),
+    ] {
+        let value = series(&page).find(|(n, _)| *n == name).map(|(_, v)| v);
+        assert_eq!(value, Some(expected), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_kernel_does_not_tell_is_not_there() {
+    let board = start().await;
+    board.kernel.store(Some(Arc::new(KernelView {
+        slab: vec![(
+            CACHES[1],
+            Slab {
+                objects: 12,
+                bytes: 32_768,
+            },
+        )],
+        sockets: Sockets {
+            inuse_v6: Some(2),
+            orphan: Some(0),
+            ..Sockets::default()
+        },
+        tcp_memory: Some(4_096),
+        tcp_memory_limits: Some([1, 2, 3]),
+        tcp_ext: TcpExt {
+            listen_overflows: Some(9),
+            ..TcpExt::default()
+        },
+        ..KernelView::default()
+    })));
+    let (_, page) = get(&board, "/metrics").await;
+    assert_openmetrics(&page);
+    let kernel: Vec<_> = series(&page)
+        .filter(|(name, _)| name.starts_with("floodgate_kernel_"))
+        .collect();
+    assert_eq!(
+        kernel,
+        [
+            (r#"floodgate_kernel_slab_objects{cache="TCPv6"}"#, 12.0),
+            (r#"floodgate_kernel_slab_bytes{cache="TCPv6"}"#, 32_768.0),
+            (
+                r#"floodgate_kernel_sockets{family="ipv6",state="inuse"}"#,
+                2.0
+            ),
+            (
+                r#"floodgate_kernel_sockets{family="all",state="orphan"}"#,
+                0.0
+            ),
+            ("floodgate_kernel_tcp_memory_bytes", 4_096.0),
+            (
+                r#"floodgate_kernel_tcp_memory_limit_bytes{level="low"}"#,
+                1.0
+            ),
+            (
+                r#"floodgate_kernel_tcp_memory_limit_bytes{level="pressure"}"#,
+                2.0
+            ),
+            (
+                r#"floodgate_kernel_tcp_memory_limit_bytes{level="high"}"#,
+                3.0
+            ),
+            ("floodgate_kernel_listen_overflows_total", 9.0),
+        ]
+    );
+}

@@ -1,0 +1,335 @@
+use std::io;
+use std::net::Ipv4Addr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+use super::{Board, CONNECTIONS, ClientRow, FIRST_PAUSE, LONGEST_PAUSE, pause_after, serve};
+use crate::config::Settings;
+use crate::config::settings::{
+    AccessFormat, AccessTarget, Admin, Clients, Destinations, Limits, Listener, Log, Own, Ports,
+    Rate, Runtime, Timeouts, Upstream,
+};
+use crate::telemetry::Counters;
+use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::refusals::Refusals;
+
+mod metrics;
+mod status;
+
+fn settings() -> Settings {
+    let rate = Rate {
+        per_second: NonZeroU32::MIN,
+        burst: NonZeroU32::MIN,
+    };
+    let second = Duration::from_secs(1);
+    Settings {
+        listeners: vec![Listener {
+            address: "0.0.0.0:3128".parse().unwrap(),
+        }],
+        runtime: Runtime { workers: 1 },
+        admin: Admin {
+            address: "127.0.0.1:0".parse().unwrap(),
+            allow: vec!["127.0.0.1/32".parse().unwrap()],
+            hosts: vec!["gate.example".to_owned()],
+        },
+        own: Own {
+            addresses: vec![],
+            names: vec![],
+            allow: vec![],
+        },
+        clients: Clients {
+            allow: vec![],
+            exempt: vec![],
+        },
+        destinations: Destinations {
+            connect_ports: Ports::default(),
+            http_ports: Ports::default(),
+            allow: vec![],
+            deny: vec![],
+        },
+        limits: Limits {
+            client_connections: 1,
+            client_connection_rate: rate,
+            client_request_rate: rate,
+            connections: 1,
+            clients_tracked: 1,
+            head_size: 1,
+            target_size: 1,
+            head_fields: 1,
+        },
+        timeouts: Timeouts {
+            head: second,
+            keep_alive: second,
+            body: second,
+            tunnel_idle: second,
+            half_closed: second,
+            drain: second,
+        },
+        upstream: Upstream {
+            connect_timeout: second,
+            first_byte_timeout: second,
+            dns_timeout: second,
+            dns_servers: vec![],
+            source_v4: None,
+            source_v6: None,
+            idle_connections: 0,
+            idle_per_host: 0,
+            idle_timeout: second,
+        },
+        log: Log {
+            access: AccessTarget::Off,
+            access_format: AccessFormat::Main,
+            level: tracing::level_filters::LevelFilter::OFF,
+        },
+    }
+}
+
+/// A board on a port of its own, served until the runtime of the test ends.
+async fn start() -> Arc<Board> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let board = Arc::new(Board {
+        counters: Arc::new(Counters::new(["0.0.0.0:3128".to_owned()])),
+        kernel: Arc::new(ArcSwapOption::empty()),
+        settings: Arc::new(ArcSwap::from_pointee(settings())),
+        listeners: vec!["0.0.0.0:3128".parse().unwrap()],
+        admin_address: listener.local_addr().unwrap(),
+        started: Instant::now(),
+        draining: Arc::new(AtomicBool::new(false)),
+        refusals: Arc::new(Refusals::new()),
+        access: AccessLog::off(),
+        clients_tracked: Arc::new(|| 7),
+        clients: Arc::new(|n| {
+            let rows = [("10.0.0.9", 40), ("10.0.0.1", 3)];
+            rows.into_iter()
+                .take(n)
+                .map(|(address, sockets)| ClientRow {
+                    address: address.to_owned(),
+                    sockets,
+                })
+                .collect()
+        }),
+    });
+    tokio::spawn(serve(listener, Arc::clone(&board)));
+    board
+}
+
+async fn connect(board: &Board) -> TcpStream {
+    TcpSocket::new_v4()
+        .unwrap()
+        .connect(board.admin_address)
+        .await
+        .unwrap()
+}
+
+/// Head and body of the answer to a request that asks for the connection to be closed.
+async fn speak(board: &Board, request: &str) -> (String, String) {
+    let mut stream = connect(board).await;
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.to_ascii_lowercase(), body.to_owned())
+}
+
+async fn ask(board: &Board, method: &str, target: &str, host: &str) -> (String, String) {
+    let request =
+        format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    speak(board, &request).await
+}
+
+async fn get(board: &Board, target: &str) -> (String, String) {
+    ask(board, "GET", target, "localhost").await
+}
+
+fn status_of(head: &str) -> u16 {
+    head.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn every_answer_is_guarded() {
+    let board = start().await;
+    for (target, status, kind) in [
+        ("/", 200, "text/html; charset=utf-8"),
+        ("/app.js", 200, "text/javascript; charset=utf-8"),
+        ("/style.css", 200, "text/css; charset=utf-8"),
+        ("/healthz", 200, "text/plain; charset=utf-8"),
+        ("/readyz", 200, "text/plain; charset=utf-8"),
+        ("/api/v1/status?x=1", 200, "application/json"),
+        (
+            "/metrics",
+            200,
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        ),
+        ("/nothing", 404, "text/plain; charset=utf-8"),
+        ("/api/v1/status/", 404, "text/plain; charset=utf-8"),
+    ] {
+        let (head, body) = get(&board, target).await;
+        assert_eq!(status_of(&head), status, "{target}");
+        assert!(!body.is_empty());
+        for field in [
+            &format!("content-type: {kind}"),
+            "cache-control: no-store",
+            "content-security-policy: default-src 'self'",
+            "x-content-type-options: nosniff",
+            "x-frame-options: deny",
+        ] {
+            assert!(head.contains(field), "{target}: {field} not in {head}");
+        }
+        assert!(!head.contains("access-control"));
+    }
+}
+
+#[tokio::test]
+async fn the_page_asks_nobody_else() {
+    let board = start().await;
+    for target in ["/", "/app.js", "/style.css"] {
+        let (_, body) = get(&board, target).await;
+        assert!(!body.contains("//") || target == "/app.js", "{target}");
+        assert!(
+            !body.contains("http:") && !body.contains("https:"),
+            "{target}"
+        );
+        assert!(
+            !body.contains("innerHTML") && !body.contains(" style=") && !body.contains("onclick")
+        );
+    }
+}
+
+#[tokio::test]
+async fn other_methods_are_not_served() {
+    let board = start().await;
+    for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH"] {
+        let (head, _) = ask(&board, method, "/metrics", "localhost").await;
+        assert_eq!(status_of(&head), 405, "{method}");
+        assert!(head.contains("allow: get, head"));
+    }
+    let (head, body) = ask(&board, "HEAD", "/", "localhost").await;
+    assert_eq!(status_of(&head), 200);
+    assert!(body.is_empty() && !head.contains("content-length: 0"));
+}
+
+#[tokio::test]
+async fn strangers_names_are_refused() {
+    let board = start().await;
+    let port = board.admin_address.port();
+    for host in [
+        format!("127.0.0.1:{port}"),
+        "127.0.0.1".to_owned(),
+        format!("localhost:{port}"),
+        format!("[::1]:{port}"),
+        "gate.example".to_owned(),
+        "GATE.example:8443".to_owned(),
+    ] {
+        let (head, _) = ask(&board, "GET", "/healthz", &host).await;
+        assert_eq!(status_of(&head), 200, "{host}");
+    }
+    for host in [
+        "evil.example",
+        "",
+        "localhost:1",
+        "10.0.0.1",
+        "localhost@evil.example",
+    ] {
+        let (head, body) = ask(&board, "GET", "/healthz", host).await;
+        assert_eq!(status_of(&head), 403, "{host}");
+        assert!(body.contains("hosts of [admin]"));
+    }
+    for request in [
+        "GET /healthz HTTP/1.0\r\n\r\n",
+        "GET /healthz HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\nConnection: close\r\n\r\n",
+        "GET http://evil.example/healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        "GET /healthz HTTP/1.1\r\nHost: \u{e4}\r\nConnection: close\r\n\r\n",
+    ] {
+        let (head, _) = speak(&board, request).await;
+        assert!([400, 403].contains(&status_of(&head)), "{request}");
+    }
+    let (head, _) = ask(&board, "GET", "http://localhost/healthz", "localhost").await;
+    assert_eq!(status_of(&head), 200);
+}
+
+#[tokio::test]
+async fn an_address_that_is_not_allowed_is_closed() {
+    let board = start().await;
+    // Kept open across the change: the next request on it is refused.
+    let mut kept = connect(&board).await;
+    let request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut chunk = [0; 1_024];
+    kept.write_all(request).await.unwrap();
+    assert!(kept.read(&mut chunk).await.unwrap() > 0);
+
+    let mut settings = settings();
+    settings.admin.allow = vec!["10.0.0.0/8".parse().unwrap()];
+    board.settings.store(Arc::new(settings));
+    let mut stream = connect(&board).await;
+    assert!(matches!(stream.read(&mut chunk).await, Ok(0) | Err(_)));
+
+    kept.write_all(request).await.unwrap();
+    let n = kept.read(&mut chunk).await.unwrap();
+    assert!(chunk[..n].starts_with(b"HTTP/1.1 403 "));
+}
+
+#[tokio::test]
+async fn connections_are_kept_and_counted() {
+    let board = start().await;
+    let mut kept = Vec::new();
+    let mut chunk = [0; 1_024];
+    for _ in 0..CONNECTIONS {
+        let mut stream = connect(&board).await;
+        stream
+            .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .await
+            .unwrap();
+        assert!(stream.read(&mut chunk).await.unwrap() > 0);
+        kept.push(stream);
+    }
+    let mut one_too_many = connect(&board).await;
+    assert!(matches!(
+        one_too_many.read(&mut chunk).await,
+        Ok(0) | Err(_)
+    ));
+    drop(kept);
+    // Until the server has seen that they are gone.
+    let page = loop {
+        let mut stream = connect(&board).await;
+        let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        let mut page = String::new();
+        let asked = stream.write_all(request).await.is_ok()
+            && stream.read_to_string(&mut page).await.is_ok();
+        if asked && !page.is_empty() {
+            break page;
+        }
+    };
+    let refused = metrics::series(&page)
+        .find(|(name, _)| *name == "floodgate_admin_connections_refused_total")
+        .unwrap();
+    assert!(refused.1 >= 1.0);
+}
+
+#[tokio::test]
+async fn readiness_ends_with_draining() {
+    let board = start().await;
+    assert_eq!(status_of(&get(&board, "/readyz").await.0), 200);
+    board.draining.store(true, Relaxed);
+    assert_eq!(status_of(&get(&board, "/readyz").await.0), 503);
+    assert_eq!(status_of(&get(&board, "/healthz").await.0), 200);
+}
+
+#[test]
+fn a_failing_accept_waits_longer_each_time() {
+    let no_descriptors = io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error());
+    let mut pause = FIRST_PAUSE;
+    for _ in 0..20 {
+        let next = pause_after(&no_descriptors, pause).unwrap();
+        assert!(next > pause || next == LONGEST_PAUSE);
+        pause = next;
+    }
+    assert_eq!(pause, LONGEST_PAUSE);
+    let aborted = io::Error::from_raw_os_error(rustix::io::Errno::CONNABORTED.raw_os_error());
+    assert_eq!(pause_after(&aborted, FIRST_PAUSE), None);
+}
