@@ -1,0 +1,100 @@
+//! From a destination to an open connection: pooled, or resolved, filtered and dialled.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use std::net::SocketAddr;
+
+use tokio::net::TcpStream;
+
+use crate::http1::target::Host;
+use crate::net::loops::Outgoing;
+use crate::net::{close, loops};
+use crate::outcome::RequestEnd;
+use crate::proxy::dial::dial;
+use crate::proxy::policy::Destination;
+use crate::proxy::shared::{Shared, Visitor};
+
+/// An open connection to an origin. While it lives, its local address is known as ours.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    pub(crate) stream: TcpStream,
+    pub(crate) address: SocketAddr,
+    _outgoing: Outgoing,
+    _open: Open,
+}
+
+/// Counts an upstream as open while it lives.
+#[derive(Debug)]
+struct Open(Arc<Shared>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.counters.upstreams_open.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Upstream {
+    /// Closes with a reset: see [`close::abort`].
+    pub(crate) fn abort(self) {
+        close::abort(self.stream);
+    }
+}
+
+/// Resolves, filters every address, dials what passed, and registers the connection before a byte is written on it.
+pub(crate) async fn open(
+    to: &Destination,
+    shared: &Arc<Shared>,
+    visitor: &Visitor,
+) -> Result<(Upstream, Duration), RequestEnd> {
+    let candidates = candidates(to, shared, visitor).await?;
+    if !shared.capacity.fits_upstream(&shared.counters) {
+        return Err(RequestEnd::Overload);
+    }
+    shared.counters.upstreams_open.fetch_add(1, Relaxed);
+    let open = Open(Arc::clone(shared));
+    let dialled = dial(&candidates, &visitor.rules.settings.upstream).await?;
+    shared.counters.connect_seconds.record(dialled.took);
+    let local = dialled
+        .stream
+        .local_addr()
+        .map_err(|_| RequestEnd::ConnectUnreachable)?;
+    let outgoing = loops::Loops::register(&shared.loops, local);
+    let upstream = Upstream {
+        stream: dialled.stream,
+        address: dialled.address,
+        _outgoing: outgoing,
+        _open: open,
+    };
+    Ok((upstream, dialled.took))
+}
+
+/// The addresses that may be dialled. Mixed answers are used as far as they are allowed.
+async fn candidates(
+    to: &Destination,
+    shared: &Arc<Shared>,
+    visitor: &Visitor,
+) -> Result<Vec<SocketAddr>, RequestEnd> {
+    let resolved = match &to.host {
+        Host::Address(ip) => vec![*ip],
+        Host::Name(name) => visitor.rules.resolver.resolve(name).await?,
+    };
+    let own = shared.own.load();
+    let policy = visitor.policy(&own, shared);
+    let mut refused = RequestEnd::DnsFailure;
+    let mut candidates = Vec::with_capacity(resolved.len());
+    for ip in resolved {
+        match policy.judge_address(to, ip) {
+            Ok(address) => candidates.push(address),
+            // That it is us weighs more than that it is private.
+            Err(end) if refused != RequestEnd::SelfTarget => refused = end,
+            Err(_) => {}
+        }
+    }
+    if candidates.is_empty() {
+        Err(refused)
+    } else {
+        Ok(candidates)
+    }
+}

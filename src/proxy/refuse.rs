@@ -1,0 +1,231 @@
+//! Saying no: prebuilt bytes, one write, then the close that loses nothing and leaves nothing.
+
+use std::io;
+
+use rustix::net::{SendFlags, send};
+use tokio::net::TcpStream;
+
+use crate::net::{ClientKey, close};
+use crate::outcome::{ConnectionEnd, RequestEnd};
+use crate::proxy::Next;
+use crate::proxy::buffer::Buffer;
+use crate::proxy::ledger::RequestEntry;
+use crate::proxy::request;
+
+/// Seconds a client is asked to stay away (RFC 9110 section 10.2.3); 0 would invite it back at once.
+const RETRY_AFTER: u32 = 5;
+
+/// Every answer of our own, ready to be sent.
+#[derive(Debug)]
+pub struct Answers(Vec<Answer>);
+
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    bytes: Box<[u8]>,
+    /// Length of the head alone: what a HEAD request gets.
+    head: usize,
+}
+
+impl Default for Answers {
+    fn default() -> Self {
+        Self(
+            RequestEnd::ALL
+                .iter()
+                .map(|end| Answer::build(*end))
+                .collect(),
+        )
+    }
+}
+
+impl Answers {
+    /// Status and bytes of the answer to this end; no bytes if it has none.
+    pub fn of(&self, end: RequestEnd, to_head: bool) -> (u16, &[u8]) {
+        self.0.get(end.index()).map_or((0, &[]), |answer| {
+            let length = if to_head {
+                answer.head
+            } else {
+                answer.bytes.len()
+            };
+            (
+                answer.status,
+                answer.bytes.get(..length).unwrap_or_default(),
+            )
+        })
+    }
+}
+
+impl Answer {
+    fn build(end: RequestEnd) -> Self {
+        let row = end.row();
+        let Some(status) = row.status else {
+            return Self {
+                status: 0,
+                bytes: Box::default(),
+                head: 0,
+            };
+        };
+        let mut text = format!("HTTP/1.1 {status} {}\r\n", reason_phrase(status));
+        if !row.error.is_empty() {
+            text.push_str(&format!("Proxy-Status: floodgate; error={}\r\n", row.error));
+        }
+        match status {
+            // RFC 9110 section 15.5.6: 405 says what is allowed; OPTIONS the same.
+            200 | 405 => {
+                text.push_str("Allow: GET, HEAD, POST, PUT, DELETE, CONNECT, OPTIONS, PATCH\r\n")
+            }
+            429 | 503 => text.push_str(&format!("Retry-After: {RETRY_AFTER}\r\n")),
+            _ => {}
+        }
+        let body = if row.text.is_empty() {
+            String::new()
+        } else {
+            format!("{}\n", row.text)
+        };
+        if !body.is_empty() {
+            text.push_str("Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n");
+        }
+        text.push_str(&format!(
+            "Content-Length: {}\r\nConnection: close\r\n\r\n",
+            body.len()
+        ));
+        let head = text.len();
+        text.push_str(&body);
+        Self {
+            status,
+            bytes: text.into_bytes().into_boxed_slice(),
+            head,
+        }
+    }
+}
+
+const fn reason_phrase(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        400 => "Bad Request",
+        403 => "Forbidden",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        414 => "URI Too Long",
+        417 => "Expectation Failed",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        _ => "Error",
+    }
+}
+
+/// Answers a request that goes nowhere, and closes. `buffer` still begins with its head, or is empty if that is used up.
+pub(crate) async fn answer(
+    stream: TcpStream,
+    end: RequestEnd,
+    to_head: bool,
+    entry: RequestEntry,
+    buffer: &mut Buffer,
+) -> Next {
+    let shared = std::sync::Arc::clone(&entry.worker.shared);
+    if end.row().reason.is_some() {
+        let peer = entry.peer().ip();
+        let line = entry.take_line();
+        shared.refusals.note(ClientKey::new(peer), peer, end, || {
+            line.unwrap_or_else(|| request::line(buffer.bytes()))
+        });
+    }
+    entry.received(buffer.bytes().len());
+    buffer.consume(usize::MAX);
+    buffer.rest();
+    let (status, bytes) = shared.answers.of(end, to_head);
+    if bytes.is_empty() {
+        entry.end(end);
+        close::abort(stream);
+        return Next::Over(ConnectionEnd::Failed);
+    }
+    if write_now(&stream, bytes).await.is_ok() {
+        entry.status(status);
+        entry.sent(bytes.len());
+    }
+    close::after_answer(
+        stream,
+        shared.lean_close.load(std::sync::atomic::Ordering::Relaxed),
+    )
+    .await;
+    entry.end(end);
+    Next::Over(if end.row().reason.is_some() {
+        ConnectionEnd::Refused
+    } else {
+        ConnectionEnd::Served
+    })
+}
+
+/// Answers as the final recipient of an OPTIONS request.
+pub(crate) async fn locally(
+    stream: TcpStream,
+    to_head: bool,
+    entry: RequestEntry,
+    buffer: &mut Buffer,
+) -> Next {
+    answer(stream, RequestEnd::AnsweredLocally, to_head, entry, buffer).await
+}
+
+/// Writes a short message. The first attempt does not ask the reactor, which does not know yet that a new socket is writable.
+pub(crate) async fn write_now(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    let mut attempt =
+        send(stream, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT).map_err(io::Error::from);
+    loop {
+        match attempt {
+            Ok(n) => bytes = bytes.get(n..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let patience = std::time::Duration::from_secs(1);
+                tokio::time::timeout(patience, stream.writable())
+                    .await
+                    .map_err(|_| io::ErrorKind::TimedOut)??;
+            }
+            Err(error) => return Err(error),
+        }
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        attempt = stream.try_write(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Answers;
+    use crate::outcome::RequestEnd;
+
+    #[test]
+    fn every_answer_is_framed_by_its_length_and_closes() {
+        let answers = Answers::default();
+        for end in RequestEnd::ALL {
+            let (status, bytes) = answers.of(*end, false);
+            assert_eq!(end.row().status.unwrap_or(0), status);
+            if status == 0 {
+                assert!(bytes.is_empty());
+                continue;
+            }
+            let text = std::str::from_utf8(bytes).unwrap();
+            let (head, body) = text.split_once("\r\n\r\n").unwrap();
+            assert!(
+                head.starts_with(&format!("HTTP/1.1 {status} ")) && !head.contains(" Error\r"),
+                "{head}"
+            );
+            assert!(
+                head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())),
+                "{head}"
+            );
+            assert!(head.ends_with("\r\nConnection: close"), "{head}");
+            assert_eq!(head.contains("Retry-After: 5"), matches!(status, 429 | 503));
+            assert_eq!(
+                answers.of(*end, true).1.len(),
+                head.len() + 4,
+                "HEAD gets no body"
+            );
+            assert!(bytes.len() < 400, "a refusal is one small segment");
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! CONNECT and upgrades: bytes both ways, one clock, nothing held while idle.
+
+use std::io;
+use std::net::Shutdown;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
+
+use socket2::TcpKeepalive;
+use tokio::net::TcpStream;
+use tokio::task::coop::consume_budget;
+use tokio::time::{Instant, sleep};
+
+use crate::net::close;
+use crate::outcome::{ConnectionEnd, RequestEnd};
+use crate::proxy::Next;
+use crate::proxy::buffer::{BLOCK, Buffer};
+use crate::proxy::connect::{self, Upstream};
+use crate::proxy::ledger::RequestEntry;
+use crate::proxy::policy::Destination;
+use crate::proxy::refuse;
+use crate::proxy::request::Asked;
+use crate::proxy::shared::Visitor;
+
+/// RFC 9110 section 9.3.6: no Content-Length, no Transfer-Encoding; what follows is the tunnel.
+const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
+/// First read of a direction, and what it falls back to when its reader is slow: that much may have to be held.
+const SMALL_READ: usize = 16 * 1024;
+/// Unsent bytes the kernel may hold for a slow reader; measured, a stalled transfer pins 65 KB instead of 4 MB.
+const NOTSENT_LOWAT: u32 = 32 * 1024;
+
+/// When something last moved, in milliseconds since it was made. One clock for both directions.
+#[derive(Debug)]
+pub(crate) struct Activity {
+    made: Instant,
+    last: AtomicU32,
+}
+
+impl Activity {
+    pub(crate) fn new() -> Self {
+        Self {
+            made: Instant::now(),
+            last: AtomicU32::new(0),
+        }
+    }
+
+    pub(crate) fn touch(&self) {
+        self.last.store(
+            u32::try_from(self.made.elapsed().as_millis()).unwrap_or(u32::MAX),
+            Relaxed,
+        );
+    }
+
+    /// How long nothing has moved.
+    pub(crate) fn idle(&self) -> Duration {
+        self.made
+            .elapsed()
+            .saturating_sub(Duration::from_millis(self.last.load(Relaxed).into()))
+    }
+}
+
+/// Two connections whose bytes belong to each other.
+#[derive(Debug)]
+pub(crate) struct Tunnel {
+    pub(crate) client: TcpStream,
+    pub(crate) upstream: Upstream,
+    /// Bytes the client sent behind its head.
+    pub(crate) early: Buffer,
+    /// Bytes the upstream sent behind its 101.
+    pub(crate) first_answer: Buffer,
+    pub(crate) idle: Duration,
+    pub(crate) half_closed: Duration,
+    /// How it is booked when it ends well.
+    pub(crate) end: RequestEnd,
+}
+
+/// CONNECT: 200 only when the upstream connection stands. What the client sent early is kept, and never parsed:
+/// if there is no tunnel, the connection is closed over it.
+pub(crate) async fn open(
+    client: TcpStream,
+    asked: Asked,
+    to: Destination,
+    entry: RequestEntry,
+    visitor: &Visitor,
+    buffer: &mut Buffer,
+) -> Next {
+    entry.line(asked.line);
+    entry.received(asked.head_length);
+    buffer.consume(asked.head_length);
+    buffer.rest();
+    let shared = Arc::clone(&entry.worker.shared);
+    let upstream = match connect::open(&to, &shared, visitor).await {
+        Ok((upstream, took)) => {
+            entry.upstream(upstream.address, Some(took));
+            upstream
+        }
+        Err(end) => return refuse::answer(client, end, false, entry, buffer).await,
+    };
+    if refuse::write_now(&client, ESTABLISHED).await.is_err() {
+        upstream.abort();
+        entry.end(RequestEnd::ClientGone);
+        return Next::Over(ConnectionEnd::Failed);
+    }
+    entry.status(200);
+    entry.sent(ESTABLISHED.len());
+    let timeouts = &visitor.rules.settings.timeouts;
+    let tunnel = Tunnel {
+        client,
+        upstream,
+        early: std::mem::take(buffer),
+        first_answer: Buffer::default(),
+        idle: timeouts.tunnel_idle,
+        half_closed: timeouts.half_closed,
+        end: RequestEnd::Tunneled,
+    };
+    Next::Carry(tunnel, entry)
+}
+
+/// Why one direction ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum PumpEnd {
+    /// The sender closed its side, and the receiver has been told.
+    Finished,
+    /// The client's connection failed.
+    ClientBroken,
+    /// The upstream's connection failed.
+    UpstreamBroken,
+}
+
+impl Tunnel {
+    /// Carries bytes until both sides have closed, one fails, or nothing moves for too long.
+    pub(crate) async fn carry(self, entry: &RequestEntry) -> RequestEnd {
+        let Self {
+            client,
+            upstream,
+            early,
+            first_answer,
+            idle,
+            half_closed,
+            end,
+        } = self;
+        set_up(&client);
+        let tunnels = &entry.worker.shared.counters.tunnels_open;
+        tunnels.fetch_add(1, Relaxed);
+        let activity = Activity::new();
+        let outcome = {
+            let mut there = pin!(pump(
+                &client,
+                &upstream.stream,
+                early,
+                Way::There,
+                entry,
+                &activity
+            ));
+            let mut back = pin!(pump(
+                &upstream.stream,
+                &client,
+                first_answer,
+                Way::Back,
+                entry,
+                &activity
+            ));
+            let mut clock = pin!(sleep(idle));
+            let (mut there_open, mut back_open) = (true, true);
+            loop {
+                let ended = tokio::select! {
+                    ended = &mut there, if there_open => { there_open = false; ended }
+                    ended = &mut back, if back_open => { back_open = false; ended }
+                    () = &mut clock => {
+                        let limit = if there_open && back_open { idle } else { half_closed.min(idle) };
+                        let left = limit.saturating_sub(activity.idle());
+                        if left.is_zero() {
+                            break RequestEnd::Stalled;
+                        }
+                        clock.as_mut().reset(Instant::now() + left);
+                        continue;
+                    }
+                };
+                match ended {
+                    PumpEnd::ClientBroken => break RequestEnd::ClientGone,
+                    PumpEnd::UpstreamBroken => break RequestEnd::UpstreamTruncated,
+                    PumpEnd::Finished if !there_open && !back_open => break end,
+                    PumpEnd::Finished => {
+                        clock.as_mut().reset(Instant::now() + half_closed.min(idle))
+                    }
+                }
+            }
+        };
+        tunnels.fetch_sub(1, Relaxed);
+        if outcome != end {
+            // The side that is still whole must not take a cut stream for a finished one.
+            upstream.abort();
+            close::abort(client);
+        }
+        outcome
+    }
+}
+
+/// The direction a pump works in.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// From the client to the upstream.
+    There,
+    /// From the upstream to the client.
+    Back,
+}
+
+impl Way {
+    fn read(self, entry: &RequestEntry, bytes: usize) {
+        match self {
+            Self::There => entry.received(bytes),
+            Self::Back => entry.fetched(bytes),
+        }
+    }
+
+    fn wrote(self, entry: &RequestEntry, bytes: usize) {
+        match self {
+            Self::There => entry.passed_on(bytes),
+            Self::Back => entry.sent(bytes),
+        }
+    }
+
+    const fn reader_broken(self) -> PumpEnd {
+        match self {
+            Self::There => PumpEnd::ClientBroken,
+            Self::Back => PumpEnd::UpstreamBroken,
+        }
+    }
+
+    const fn writer_broken(self) -> PumpEnd {
+        match self {
+            Self::There => PumpEnd::UpstreamBroken,
+            Self::Back => PumpEnd::ClientBroken,
+        }
+    }
+}
+
+/// One direction: read what is there, write it, and hold nothing while there is nothing.
+async fn pump(
+    from: &TcpStream,
+    to: &TcpStream,
+    mut pending: Buffer,
+    way: Way,
+    entry: &RequestEntry,
+    activity: &Activity,
+) -> PumpEnd {
+    let mut most = SMALL_READ;
+    loop {
+        while !pending.is_empty() {
+            match to.try_write(pending.bytes()) {
+                Ok(n) => {
+                    pending.consume(n);
+                    way.wrote(entry, n);
+                    activity.touch();
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // A slow reader: what we hold for it stays small from here on.
+                    most = SMALL_READ;
+                    pending.rest();
+                    if to.writable().await.is_err() {
+                        return way.writer_broken();
+                    }
+                }
+                Err(_) => return way.writer_broken(),
+            }
+        }
+        match pending.fill(most, |free| from.try_read(free)) {
+            Ok(0) => {
+                let told = socket2::SockRef::from(to).shutdown(Shutdown::Write);
+                return if told.is_ok() {
+                    PumpEnd::Finished
+                } else {
+                    way.writer_broken()
+                };
+            }
+            Ok(n) => {
+                way.read(entry, n);
+                if n == most {
+                    most = (most * 2).min(BLOCK);
+                }
+                consume_budget().await;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                pending.rest();
+                if from.readable().await.is_err() {
+                    return way.reader_broken();
+                }
+            }
+            Err(_) => return way.reader_broken(),
+        }
+    }
+}
+
+/// A tunnel's client socket: no delay for small messages, little unsent data in the kernel (what is sent and not yet
+/// acknowledged is not limited, so throughput is not), and probes that find a client that has vanished.
+fn set_up(client: &TcpStream) {
+    let socket = socket2::SockRef::from(client);
+    socket.set_tcp_nodelay(true).unwrap_or_default();
+    socket
+        .set_tcp_notsent_lowat(NOTSENT_LOWAT)
+        .unwrap_or_default();
+    let probes = TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(10));
+    socket
+        .set_tcp_keepalive(&probes.with_retries(6))
+        .unwrap_or_default();
+}
