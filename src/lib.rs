@@ -1,7 +1,22 @@
-//! floodgate: a load-guarding forward proxy.
+//! floodgate: a forward proxy for the gateway of a network, and the guard inside it.
+//!
+//! Two roads lead through the program. [`proxy`] is the road of a connection: accept, read the request, judge it, then
+//! tunnel, forward or refuse. `control` is the road of a second: read the kernel, report, forget. Between them stand a
+//! few shared things, all of them in [`proxy::Shared`].
+//!
+//! The other rooms are asked by these two: [`http1`] knows the wire, [`guard`] who may come in, [`net`] addresses and
+//! closing, [`kernel`] what TCP costs, [`config`] what the operator wants, [`telemetry`] and [`admin`] what he gets to
+//! see. [`outcome`] is the table of every way things can end.
+
+pub mod admin;
+pub mod cli;
 pub mod config;
+mod control;
+pub mod gateway;
+pub mod guard;
 pub mod http1;
 pub mod kernel;
 pub mod net;
 pub mod outcome;
+pub mod proxy;
 pub mod telemetry;

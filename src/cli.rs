@@ -1,0 +1,224 @@
+//! The command line: commands, flags, exit codes, signals.
+//!
+//! Owns: what the terminal shows. Called by: `main`. Never: serves anything itself.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is the room that talks to the terminal"
+)]
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::level_filters::LevelFilter;
+use tracing::{error, info, warn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Registry, fmt, reload};
+
+use crate::config::{self, LoadError, Overrides};
+use crate::gateway::Gateway;
+
+/// Wrong use (sysexits.h, `EX_USAGE`).
+const USAGE: u8 = 64;
+/// Unreadable input (`EX_DATAERR`).
+const UNREADABLE: u8 = 65;
+/// Any other failure.
+const FAILURE: u8 = 1;
+
+/// A load-guarding forward proxy.
+#[derive(Debug, Parser)]
+#[command(name = "floodgate", version, about, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway in the foreground.
+    #[command(after_help = "Example:\n  floodgate run --listen 0.0.0.0:3128\n\n\
+        SIGHUP reads the configuration again, SIGUSR1 opens the access log again, SIGTERM drains and stops.")]
+    Run(RunArgs),
+    /// Validate the configuration: every problem with key, value, reason and remedy.
+    #[command(after_help = "Example:\n  floodgate check --config /etc/floodgate/floodgate.toml")]
+    Check(ConfigArgs),
+    /// Print the complete, commented default configuration.
+    #[command(after_help = "Example:\n  floodgate config > /etc/floodgate/floodgate.toml")]
+    Config,
+}
+
+#[derive(Args, Debug)]
+struct ConfigArgs {
+    /// Configuration file [default: /etc/floodgate/floodgate.toml if it exists, else built-in defaults].
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+struct RunArgs {
+    #[command(flatten)]
+    file: ConfigArgs,
+    /// Listen here instead of where the file says; may be given several times.
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Vec<SocketAddr>,
+    /// Serve the admin here instead of where the file says.
+    #[arg(long, value_name = "ADDR:PORT")]
+    admin: Option<SocketAddr>,
+}
+
+/// Runs a command line; the exit code is 64 for wrong use, 65 for unreadable input, 1 for any other failure.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match Cli::try_parse_from(arguments) {
+        Ok(Cli {
+            command: Command::Run(args),
+        }) => gateway(&args),
+        Ok(Cli {
+            command: Command::Check(args),
+        }) => check(&args),
+        Ok(Cli {
+            command: Command::Config,
+        }) => {
+            // A reader that has seen enough (a pager, head(1)) is no failure.
+            io::stdout()
+                .write_all(config::print().as_bytes())
+                .unwrap_or_default();
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            // Help and version are results; everything else is wrong use.
+            let code = if error.use_stderr() {
+                ExitCode::from(USAGE)
+            } else {
+                ExitCode::SUCCESS
+            };
+            error.print().unwrap_or_default();
+            code
+        }
+    }
+}
+
+fn check(args: &ConfigArgs) -> ExitCode {
+    match config::load(args.config.as_deref(), &Overrides::default()) {
+        Ok(_) => {
+            println!("ok");
+            ExitCode::SUCCESS
+        }
+        Err(LoadError::Invalid { problems, .. }) => {
+            println!("{problems}");
+            ExitCode::from(FAILURE)
+        }
+        Err(error) => {
+            eprintln!("floodgate: {error}");
+            ExitCode::from(UNREADABLE)
+        }
+    }
+}
+
+fn gateway(args: &RunArgs) -> ExitCode {
+    let overrides = Overrides {
+        listen: args.listen.clone(),
+        admin: args.admin,
+    };
+    let path = args.file.config.as_deref();
+    let settings = match config::load(path, &overrides) {
+        Ok(settings) => settings,
+        Err(error) => {
+            eprintln!("floodgate: {error}");
+            return ExitCode::from(if matches!(error, LoadError::Invalid { .. }) {
+                FAILURE
+            } else {
+                UNREADABLE
+            });
+        }
+    };
+    let level = log_to_stderr(settings.log.level);
+    let gateway = match Gateway::start(settings) {
+        Ok(gateway) => gateway,
+        Err(error) => {
+            eprintln!("floodgate: {error}");
+            return ExitCode::from(FAILURE);
+        }
+    };
+    info!(listeners = ?gateway.listeners, admin = %gateway.admin, version = env!("CARGO_PKG_VERSION"), "ready");
+    let reload = || match config::load(path, &overrides) {
+        Ok(settings) => {
+            let restart = config::restart_keys(&gateway.settings(), &settings);
+            if !restart.is_empty() {
+                gateway.reload_refused();
+                error!(keys = ?restart, "configuration not reloaded: these keys need a restart; the old configuration stays");
+                return;
+            }
+            let filter = settings.log.level;
+            match gateway.reload(settings) {
+                Ok(()) => {
+                    level
+                        .modify(|current| *current = filter)
+                        .unwrap_or_default();
+                    info!("configuration reloaded");
+                }
+                Err(error) => {
+                    gateway.reload_refused();
+                    error!(%error, "configuration not reloaded; the old one stays");
+                }
+            }
+        }
+        Err(error) => {
+            gateway.reload_refused();
+            error!(%error, "configuration not reloaded; the old one stays");
+        }
+    };
+    if let Err(error) = wait_for_the_end(reload, || gateway.reopen_logs()) {
+        error!(%error, "signals cannot be received");
+        return ExitCode::from(FAILURE);
+    }
+    info!("draining");
+    match gateway.drain() {
+        0 => info!("stopped"),
+        cut => warn!(
+            connections = cut,
+            "stopped; the drain time was over before these had finished"
+        ),
+    }
+    ExitCode::SUCCESS
+}
+
+fn log_to_stderr(level: LevelFilter) -> reload::Handle<LevelFilter, Registry> {
+    let (filter, handle) = reload::Layer::new(level);
+    let lines = fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        .with_target(false);
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
+        .init();
+    handle
+}
+
+/// Serves signals until one of them means the end.
+fn wait_for_the_end(reload: impl Fn(), reopen: impl Fn()) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut user1 = signal(SignalKind::user_defined1())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let next = Signal::recv;
+        loop {
+            tokio::select! {
+                _ = next(&mut hangup) => reload(),
+                _ = next(&mut user1) => reopen(),
+                _ = next(&mut terminate) => return Ok(()),
+                _ = next(&mut interrupt) => return Ok(()),
+            }
+        }
+    })
+}

@@ -1,0 +1,106 @@
+//! The life of a second: read the kernel, say what was refused, forget who is gone.
+//!
+//! Owns: the tick. Called by: the gateway, on the control thread. Never: waits for a connection, nor is waited for.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{info, warn};
+
+use crate::kernel::view::{KernelView, Sources};
+use crate::proxy::Shared;
+use crate::telemetry::access_log::Record;
+use crate::telemetry::access_log::escape;
+
+/// How often idle rate buckets are looked for, in ticks.
+const FORGET: u64 = 5;
+
+/// Ticks for ever.
+pub(crate) async fn run(shared: Arc<Shared>, kernel: Arc<ArcSwapOption<KernelView>>) {
+    let mut sources = Sources::open();
+    let mut said = Said::default();
+    let mut clock = interval(Duration::from_secs(1));
+    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for tick in 1_u64.. {
+        clock.tick().await;
+        let view = sources.read();
+        shared.lean_close.store(time_wait_is_short(&view), Relaxed);
+        said.absences(&view);
+        said.accept_errors(shared.counters.accept_errors.load(Relaxed));
+        kernel.store(Some(Arc::new(view)));
+        report_refusals(&shared);
+        if tick.is_multiple_of(FORGET) {
+            let rules = shared.rules.load();
+            rules.connection_rate.forget_idle();
+            rules.request_rate.forget_idle();
+        }
+    }
+}
+
+/// Half of the kernel's `TIME_WAIT` places are taken: closing costs none from here on (see [`crate::net::close`]).
+fn time_wait_is_short(view: &KernelView) -> bool {
+    view.sockets
+        .time_wait
+        .zip(view.time_wait_limit)
+        .is_some_and(|(used, limit)| used > limit / 2)
+}
+
+/// One line per client, outcome and second, in the log and in the access log.
+pub(crate) fn report_refusals(shared: &Shared) {
+    for refused in shared.refusals.drain() {
+        info!(
+            client = %refused.client,
+            outcome = refused.end.label(),
+            count = refused.count,
+            sample = %escape::printable(&refused.sample),
+            "refused"
+        );
+        if shared.access.is_on() {
+            let (status, answer) = shared.answers.of(refused.end, false);
+            shared.access.write(Record {
+                client: refused.address,
+                at: refused.first,
+                request_line: refused.sample,
+                status: Some(status),
+                end: refused.end,
+                from_client: 0,
+                to_client: answer.len() as u64,
+                took: Duration::ZERO,
+                upstream: None,
+                count: refused.count,
+            });
+        }
+    }
+}
+
+/// What has been said already, and is not said again.
+#[derive(Debug, Default)]
+struct Said {
+    absent: Vec<&'static str>,
+    accept_errors: u64,
+}
+
+impl Said {
+    fn absences(&mut self, view: &KernelView) {
+        for absent in &view.absent {
+            if !self.absent.contains(&absent.source) {
+                info!(source = absent.source, why = %absent.why, "cannot be read: its figures are absent");
+                self.absent.push(absent.source);
+            }
+        }
+    }
+
+    fn accept_errors(&mut self, total: u64) {
+        if total > self.accept_errors {
+            let errors = total - self.accept_errors;
+            self.accept_errors = total;
+            warn!(
+                errors,
+                "accept(2) failed: if descriptors are short, raise the open-files limit or lower limits.connections"
+            );
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! The gateway process: listeners, workers, control and admin; reload, drain, exit.
+//!
+//! Owns: threads and their life. Called by: the command line and the tests. Never: looks at a request.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+use tracing::{info, warn};
+
+use crate::admin::{self, Board, ClientRow};
+use crate::config::Settings;
+use crate::control;
+use crate::guard::{Capacity, ClientBook};
+use crate::kernel::view::KernelView;
+use crate::net::loops::Loops;
+use crate::net::own::{self, OwnAddresses};
+use crate::proxy::{Rules, Shared, Worker, accept};
+use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::counters::Counters;
+
+/// Connections the kernel completes while we are busy: 1.4 MB of request sockets at most.
+const BACKLOG: i32 = 4096;
+/// How often a drain looks whether everything has finished.
+const DRAIN_LOOK: Duration = Duration::from_millis(20);
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    /// Where it listens, in the order of the settings, with the ports the kernel chose.
+    pub listeners: Vec<SocketAddr>,
+    /// Where the admin listens.
+    pub admin: SocketAddr,
+    /// What is counted.
+    pub counters: Arc<Counters>,
+    shared: Arc<Shared>,
+    settings: Arc<ArcSwap<Settings>>,
+    threads: Vec<Thread>,
+}
+
+#[derive(Debug)]
+struct Thread {
+    stop: oneshot::Sender<()>,
+    handle: JoinHandle<()>,
+}
+
+/// Why a gateway could not start: what was tried, and the system's word.
+#[derive(Debug)]
+pub struct StartError {
+    what: String,
+    source: io::Error,
+}
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.what, self.source)
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+fn trying(what: impl Into<String>) -> impl FnOnce(io::Error) -> StartError {
+    let what = what.into();
+    move |source| StartError { what, source }
+}
+
+impl Gateway {
+    /// Binds everything, then starts the threads; on an error nothing is left running.
+    pub fn start(settings: Settings) -> Result<Self, StartError> {
+        let workers = settings.runtime.workers.max(1);
+        let mut sockets: Vec<Vec<TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
+        let mut listeners = Vec::new();
+        for listener in &settings.listeners {
+            let mut address = listener.address;
+            for mine in &mut sockets {
+                let socket =
+                    listen(address).map_err(trying(format!("cannot listen on {address}")))?;
+                // The first of the group may have been given a port; the others join it.
+                address = socket
+                    .local_addr()
+                    .map_err(trying("local address of a listener"))?;
+                mine.push(socket);
+            }
+            listeners.push(address);
+        }
+        let admin_address = settings.admin.address;
+        let admin_socket = listen(admin_address)
+            .map_err(trying(format!("admin cannot listen on {admin_address}")))?;
+        let admin = admin_socket
+            .local_addr()
+            .map_err(trying("local address of the admin"))?;
+        let access = AccessLog::start(&settings.log.access, settings.log.access_format)
+            .map_err(trying("cannot open the access log"))?;
+        let counters = Arc::new(Counters::new(
+            settings
+                .listeners
+                .iter()
+                .map(|listener| listener.address.to_string()),
+        ));
+        let settings = Arc::new(settings);
+        let rules =
+            Rules::new(Arc::clone(&settings), Arc::clone(&counters)).map_err(trying("resolver"))?;
+        let shared = Arc::new(Shared {
+            rules: ArcSwap::from_pointee(rules),
+            own: Arc::new(ArcSwap::from_pointee(
+                OwnAddresses::read().map_err(trying("cannot read the own addresses"))?,
+            )),
+            loops: Arc::new(Loops::default()),
+            book: Arc::new(ClientBook::default()),
+            capacity: Capacity::new(raise_descriptor_limit(&settings)),
+            counters: Arc::clone(&counters),
+            refusals: Arc::default(),
+            access,
+            answers: crate::proxy::Answers::default(),
+            via: pseudonym().into_boxed_str(),
+            lean_close: false.into(),
+            drain: crate::proxy::shared::Drain::default(),
+        });
+        let mut gateway = Self {
+            listeners,
+            admin,
+            counters,
+            shared,
+            settings: Arc::new(ArcSwap::new(settings)),
+            threads: Vec::new(),
+        };
+        gateway.start_control(admin_socket)?;
+        for (number, sockets) in sockets.into_iter().enumerate() {
+            gateway.start_worker(number, sockets)?;
+        }
+        Ok(gateway)
+    }
+
+    fn start_worker(&mut self, number: usize, sockets: Vec<TcpListener>) -> Result<(), StartError> {
+        let worker = Arc::new(Worker {
+            shared: Arc::clone(&self.shared),
+            pool: crate::proxy::pool::Pool::default(),
+        });
+        self.start_thread(format!("worker-{number}"), move |runtime| {
+            let _entered = runtime.enter();
+            for (index, socket) in sockets.into_iter().enumerate() {
+                let worker = Arc::clone(&worker);
+                tokio::spawn(async move {
+                    if let Err(error) = accept::run(socket, index, worker).await {
+                        warn!(%error, index, "listener stopped");
+                    }
+                });
+            }
+            tokio::spawn(async move { worker.pool.sweep(&worker.shared.counters).await });
+        })
+    }
+
+    fn start_control(&mut self, admin_socket: TcpListener) -> Result<(), StartError> {
+        let kernel: Arc<ArcSwapOption<KernelView>> = Arc::default();
+        let board = Arc::new(self.board(Arc::clone(&kernel)));
+        let shared = Arc::clone(&self.shared);
+        self.start_thread("control".to_owned(), move |runtime| {
+            let _entered = runtime.enter();
+            tokio::spawn(control::run(Arc::clone(&shared), kernel));
+            tokio::spawn(own::watch(Arc::clone(&shared.own), |own| {
+                info!(addresses = own.addresses().count(), "own addresses changed");
+            }));
+            tokio::spawn(async move {
+                match tokio::net::TcpListener::from_std(admin_socket) {
+                    Ok(listener) => match admin::serve(listener, board).await {},
+                    Err(error) => warn!(%error, "the admin cannot be served"),
+                }
+            });
+        })
+    }
+
+    fn board(&self, kernel: Arc<ArcSwapOption<KernelView>>) -> Board {
+        let (tracked, book) = (Arc::clone(&self.shared), Arc::clone(&self.shared.book));
+        Board {
+            counters: Arc::clone(&self.counters),
+            kernel,
+            settings: Arc::clone(&self.settings),
+            listeners: self.listeners.clone(),
+            admin_address: self.admin,
+            started: Instant::now(),
+            draining: self.shared.drain.flag(),
+            refusals: Arc::clone(&self.shared.refusals),
+            access: self.shared.access.clone(),
+            clients_tracked: Arc::new(move || tracked.rules.load().request_rate.tracked()),
+            clients: Arc::new(move |n| {
+                let row = |(client, sockets): (crate::net::ClientKey, u32)| ClientRow {
+                    address: client.to_string(),
+                    sockets,
+                };
+                book.top(n).into_iter().map(row).collect()
+            }),
+        }
+    }
+
+    /// A thread with a runtime of its own: connections of one worker never meet those of another, and the control thread
+    /// answers while the workers are saturated.
+    fn start_thread(
+        &mut self,
+        name: String,
+        start: impl FnOnce(&Runtime) + Send + 'static,
+    ) -> Result<(), StartError> {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(2)
+            .build()
+            .map_err(trying(format!("cannot build the runtime of {name}")))?;
+        let (stop, stopped) = oneshot::channel();
+        let run = move || {
+            start(&runtime);
+            runtime.block_on(async { stopped.await.unwrap_or_default() });
+            runtime.shutdown_background();
+        };
+        let what = format!("cannot start thread {name}");
+        let handle = thread::Builder::new()
+            .name(name)
+            .spawn(run)
+            .map_err(trying(what))?;
+        self.threads.push(Thread { stop, handle });
+        Ok(())
+    }
+
+    /// Puts checked settings in force for new connections, as one snapshot.
+    pub fn reload(&self, settings: Settings) -> Result<(), StartError> {
+        let settings = Arc::new(settings);
+        let rules = Rules::new(Arc::clone(&settings), Arc::clone(&self.counters))
+            .map_err(trying("resolver"))?;
+        self.shared.rules.store(Arc::new(rules));
+        self.settings.store(settings);
+        self.counters.reloads_applied.fetch_add(1, Relaxed);
+        Ok(())
+    }
+
+    /// Counts a reload that was not applied.
+    pub fn reload_refused(&self) {
+        self.counters.reloads_refused.fetch_add(1, Relaxed);
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
+    }
+
+    /// Opens the access log again (after a rotation).
+    pub fn reopen_logs(&self) {
+        self.shared.access.reopen();
+    }
+
+    /// Stops accepting, lets what runs finish within the drain time, then stops the threads. Returns what was cut off.
+    pub fn drain(self) -> u64 {
+        self.shared.drain.begin();
+        let until = Instant::now() + self.settings().timeouts.drain;
+        let open = || u64::try_from(self.counters.connections_open.load(Relaxed)).unwrap_or(0);
+        while open() > 0 && Instant::now() < until {
+            thread::sleep(DRAIN_LOOK);
+        }
+        let cut = open();
+        control::report_refusals(&self.shared);
+        for thread in self.threads {
+            // A thread that has ended by itself has nothing left to stop.
+            if thread.stop.send(()).is_ok() && thread.handle.join().is_err() {
+                warn!("a thread panicked");
+            }
+        }
+        self.shared.access.flush();
+        cut
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        // IPv4 has sockets of its own: mapped addresses would cost larger objects and a second spelling of every client.
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Raises the soft limit of open files to the hard one and says so if even that is less than the settings want.
+fn raise_descriptor_limit(settings: &Settings) -> u64 {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let raised = setrlimit(Resource::Nofile, wanted).is_ok();
+    let descriptors = if raised { limit.maximum } else { limit.current }.unwrap_or(u64::MAX);
+    // A client connection and its upstream.
+    let needed = u64::from(settings.limits.connections).saturating_mul(2);
+    if descriptors < needed {
+        warn!(
+            descriptors,
+            needed,
+            "the open-files limit is too low for limits.connections: connections beyond it will be refused"
+        );
+    }
+    descriptors
+}
+
+/// Unique per process: a constant could not tell this gateway from another one in the path.
+fn pseudonym() -> String {
+    format!(
+        "floodgate-{:016x}",
+        ahash::RandomState::new().hash_one(std::process::id())
+    )
+}

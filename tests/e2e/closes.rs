@@ -1,0 +1,213 @@
+//! The close after a refusal: whole answers, no reset, nothing left in the kernel, whatever the reader does.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::Duration;
+
+use floodgate::outcome::{Form, Reason};
+
+use crate::rig::{Client, Rig, eventually};
+
+/// A request that is refused as self-target.
+fn refused(rig: &Rig) -> String {
+    format!("GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n", rig.proxy)
+}
+
+/// Sockets on the gateway's side of connections to `proxy` in these states of `tcp_states.h`.
+fn sockets(proxy: SocketAddr, states: &[&str]) -> usize {
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let port = format!(":{:04X}", proxy.port());
+    table
+        .lines()
+        .filter(|line| {
+            let columns: Vec<_> = line.split_whitespace().collect();
+            columns.get(1).is_some_and(|local| local.ends_with(&port))
+                && columns.get(3).is_some_and(|s| states.contains(s))
+        })
+        .count()
+}
+
+const TIME_WAIT: &str = "06";
+/// FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT, LAST_ACK, CLOSING.
+const CLOSING: [&str; 5] = ["04", "05", "08", "09", "0B"];
+
+#[test]
+fn readers_by_length_leave_no_time_wait_with_us() {
+    let rig = Rig::new(&[]);
+    for _ in 0..200 {
+        let mut client = rig.client();
+        client.send(refused(&rig));
+        let (head, body) = client.answer();
+        assert!(
+            head.starts_with("HTTP/1.1 403 ") && !body.is_empty(),
+            "{head}"
+        );
+        // Drop: the reader has what was announced, and closes.
+    }
+    rig.settled();
+    assert_eq!(sockets(rig.proxy, &[TIME_WAIT]), 0);
+    assert_eq!(sockets(rig.proxy, &CLOSING), 0);
+    assert_eq!(
+        rig.gateway
+            .counters
+            .refusals(Reason::SelfTarget, Form::Answered),
+        200
+    );
+}
+
+#[test]
+fn readers_to_the_end_get_a_clean_end() {
+    let rig = Rig::new(&[]);
+    let readers: Vec<_> = (0..20)
+        .map(|_| {
+            let (proxy, request) = (rig.proxy, refused(&rig));
+            thread::spawn(move || {
+                let mut client = Client::connect(proxy);
+                client.send(request);
+                // A reset would be an error here.
+                client.read_to_end()
+            })
+        })
+        .collect();
+    for reader in readers {
+        let answer = reader.join().unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(
+            head.contains(&format!("Content-Length: {}", body.len())),
+            "{answer}"
+        );
+    }
+    rig.settled();
+    eventually("no socket is closing", || sockets(rig.proxy, &CLOSING) == 0);
+}
+
+#[test]
+fn slow_readers_get_everything() {
+    let rig = Rig::new(&[]);
+    let mut client = rig.client();
+    socket2::SockRef::from(&client.0)
+        .set_recv_buffer_size(1)
+        .unwrap();
+    client.send(refused(&rig));
+    // Longer than the gateway waits for our FIN: by now it has closed.
+    eventually("the gateway is done with it", || {
+        rig.gateway
+            .counters
+            .refusals(Reason::SelfTarget, Form::Answered)
+            == 1
+    });
+    let mut answer = Vec::new();
+    let mut byte = [0];
+    while client.0.read(&mut byte).unwrap() == 1 {
+        answer.push(byte[0]);
+    }
+    let text = String::from_utf8(answer).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    assert!(
+        head.contains(&format!("Content-Length: {}", body.len())),
+        "{text}"
+    );
+    drop(client);
+    rig.settled();
+}
+
+#[test]
+fn c_72_clients_that_are_still_sending_can_read_the_answer() {
+    let rig = Rig::new(&[]);
+    for _ in 0..20 {
+        let mut client = rig.client();
+        client.send(format!(
+            "POST http://{0}/ HTTP/1.1\r\nHost: {0}\r\nContent-Length: 1000000\r\n\r\n",
+            rig.proxy
+        ));
+        let mut sender = client.0.try_clone().unwrap();
+        let sending = thread::spawn(move || {
+            for _ in 0..25 {
+                if sender.write_all(&[b'x'; 20_000]).is_err() {
+                    return;
+                }
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
+        let (head, body) = client.answer();
+        assert!(
+            head.starts_with("HTTP/1.1 403 ") && !body.is_empty(),
+            "{head}"
+        );
+        sending.join().unwrap();
+    }
+    rig.settled();
+}
+
+#[test]
+fn clients_that_reset_or_leave_at_once_are_booked_and_gone() {
+    let rig = Rig::new(&[]);
+    for linger in [None, Some(Duration::ZERO)] {
+        for _ in 0..50 {
+            let mut client = rig.client();
+            client.send(refused(&rig));
+            socket2::SockRef::from(&client.0)
+                .set_linger(linger)
+                .unwrap();
+        }
+    }
+    rig.settled();
+    assert_eq!(rig.refusals(Reason::SelfTarget), 100);
+    eventually("no socket is closing", || sockets(rig.proxy, &CLOSING) == 0);
+}
+
+#[test]
+fn head_gets_no_body_in_a_refusal() {
+    let rig = Rig::new(&[]);
+    let answer = rig.ask(format!(
+        "HEAD http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n",
+        rig.proxy
+    ));
+    assert!(
+        answer.starts_with("HTTP/1.1 403 ") && answer.ends_with("\r\n\r\n"),
+        "{answer}"
+    );
+    rig.settled();
+}
+
+#[test]
+fn a_storm_that_retries_at_once_keeps_the_books_and_leaves_nothing() {
+    let rig = Rig::with(&[], "[clients]\nexempt = [\"127.0.0.0/8\"]");
+    let stop = AtomicBool::new(false);
+    let request = refused(&rig);
+    let attempts: u64 = thread::scope(|scope| {
+        let workers: Vec<_> = (0..8)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut attempts = 0;
+                    while !stop.load(Relaxed) {
+                        let mut client = rig.client();
+                        client.send(&request);
+                        assert!(client.answer().0.starts_with("HTTP/1.1 403 "));
+                        attempts += 1;
+                    }
+                    attempts
+                })
+            })
+            .collect();
+        eventually("the storm is counted", || {
+            rig.refusals(Reason::SelfTarget) >= 5000
+        });
+        stop.store(true, Relaxed);
+        workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap())
+            .sum()
+    });
+    rig.settled();
+    assert_eq!(
+        rig.gateway
+            .counters
+            .refusals(Reason::SelfTarget, Form::Answered),
+        attempts
+    );
+    assert_eq!(sockets(rig.proxy, &[TIME_WAIT]), 0);
+}

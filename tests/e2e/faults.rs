@@ -1,0 +1,276 @@
+//! Things that go wrong around the gateway: each has its own outcome, and nothing stays behind.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use floodgate::outcome::{ConnectionEnd, RequestEnd};
+
+use crate::rig::{Client, Origin, Rig, closed_port, eventually, read_head};
+
+fn reset(stream: &TcpStream) {
+    socket2::SockRef::from(stream)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
+}
+
+#[test]
+fn f_18_an_upstream_that_breaks_is_reported_by_where_it_broke() {
+    // What the origin does, what the client's answer begins with (nothing: cut), the outcome.
+    type Script = fn(&mut TcpStream);
+    let cases: [(&str, Script, &str, RequestEnd); 9] = [
+        (
+            "closes before a byte",
+            |_| (),
+            "HTTP/1.1 502",
+            RequestEnd::UpstreamReset,
+        ),
+        (
+            "resets before a byte",
+            |s| reset(s),
+            "HTTP/1.1 502",
+            RequestEnd::UpstreamReset,
+        ),
+        (
+            "closes within the head",
+            |s| s.write_all(b"HTTP/1.1 200 OK\r\nConte").unwrap(),
+            "HTTP/1.1 502",
+            RequestEnd::UpstreamReset,
+        ),
+        (
+            "is not HTTP",
+            |s| s.write_all(b"SSH-2.0-x\r\n\r\n").unwrap(),
+            "HTTP/1.1 502",
+            RequestEnd::UpstreamMalformed,
+        ),
+        (
+            "frames its answer twice",
+            |s| {
+                s.write_all(
+                    b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+                )
+                .unwrap()
+            },
+            "HTTP/1.1 502",
+            RequestEnd::UpstreamMalformed,
+        ),
+        (
+            "sends less than it announced",
+            |s| {
+                s.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+                    .unwrap()
+            },
+            "",
+            RequestEnd::UpstreamTruncated,
+        ),
+        (
+            "ends within a chunk",
+            |s| {
+                s.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\nhalf")
+                    .unwrap()
+            },
+            "",
+            RequestEnd::UpstreamTruncated,
+        ),
+        (
+            "sends a chunk that is none",
+            |s| {
+                s.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+                    .unwrap()
+            },
+            "",
+            RequestEnd::UpstreamMalformed,
+        ),
+        (
+            "floods with 1xx",
+            |s| {
+                s.write_all(&b"HTTP/1.1 103 Hint\r\n\r\n".repeat(50))
+                    .unwrap()
+            },
+            "HTTP/1.1 103",
+            RequestEnd::UpstreamMalformed,
+        ),
+    ];
+    for (what, script, begins, end) in cases {
+        let origin = Origin::scripted(move |_, mut stream, _| {
+            read_head(&mut stream);
+            script(&mut stream);
+        });
+        let rig = Rig::new(&[origin.address]);
+        let mut client = rig.client();
+        client.send(format!(
+            "GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n",
+            origin.address
+        ));
+        let mut seen = Vec::new();
+        let ended = client.0.read_to_end(&mut seen);
+        let seen = String::from_utf8_lossy(&seen).into_owned();
+        assert!(seen.starts_with(begins), "{what}: {seen:?}");
+        if begins.is_empty() {
+            assert!(
+                ended.is_err() && !seen.contains("\r\n0\r\n"),
+                "{what}: must not look whole: {ended:?} {seen:?}"
+            );
+        }
+        drop(client);
+        rig.settled();
+        assert_eq!(rig.ends(end), 1, "{what}");
+        assert_eq!(
+            rig.gateway.counters.upstreams_open.load(Relaxed),
+            0,
+            "{what}"
+        );
+    }
+}
+
+#[test]
+fn dead_upstreams_have_their_own_outcomes() {
+    let closed = closed_port();
+    let silent = Origin::scripted(|_, mut stream, _| {
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let rig = Rig::with(
+        &[closed, silent.address],
+        "[upstream]\nfirst-byte-timeout = \"200ms\"",
+    );
+    assert!(
+        rig.get(closed, "/")
+            .contains("502 Bad Gateway\r\nProxy-Status: floodgate; error=connection_refused\r\n")
+    );
+    let late = rig.get(silent.address, "/");
+    assert!(
+        late.contains(
+            "504 Gateway Timeout\r\nProxy-Status: floodgate; error=http_response_timeout\r\n"
+        ),
+        "{late}"
+    );
+    rig.settled();
+    assert_eq!(
+        (
+            rig.ends(RequestEnd::ConnectRefused),
+            rig.ends(RequestEnd::FirstByteTimeout)
+        ),
+        (1, 1)
+    );
+}
+
+#[test]
+fn f_15_no_dns_is_told_apart_from_no_such_name() {
+    // A name server that never answers.
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let servers = format!(
+        "dns-servers = [\"{}\"]\ndns-timeout = \"300ms\"",
+        silent.local_addr().unwrap()
+    );
+    let rig = Rig::with(&[], &format!("[upstream]\n{servers}"));
+    let answer = rig.ask("GET http://origin.test/ HTTP/1.1\r\nHost: origin.test\r\n\r\n");
+    assert!(
+        answer.contains("504 Gateway Timeout\r\nProxy-Status: floodgate; error=dns_timeout\r\n"),
+        "{answer}"
+    );
+    rig.settled();
+    assert_eq!(rig.ends(RequestEnd::DnsTimeout), 1);
+}
+
+#[test]
+fn malformed_bodies_are_stopped_where_they_are_malformed() {
+    let origin = Origin::scripted(|_, mut stream, received| {
+        let _ = stream.read_to_end(received);
+    });
+    let rig = Rig::new(&[origin.address]);
+    let mut client = rig.client();
+    client.send(format!(
+        "POST http://{0}/ HTTP/1.1\r\nHost: {0}\r\nTransfer-Encoding: chunked\r\n\r\n",
+        origin.address
+    ));
+    client.send("5\r\nhello\r\n");
+    std::thread::sleep(Duration::from_millis(20));
+    client.send("nonsense\r\n");
+    let answer = client.read_to_end();
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    rig.settled();
+    assert_eq!(rig.ends(RequestEnd::BodyMalformed), 1);
+    eventually("the origin is told", || !origin.received().is_empty());
+    assert!(
+        !origin.received()[0].contains("\r\n0\r\n\r\n"),
+        "the origin must not take the part for the whole"
+    );
+}
+
+#[test]
+fn a_client_that_leaves_in_the_middle_leaves_nothing() {
+    let origin = Origin::scripted(|_, mut stream, _| {
+        read_head(&mut stream);
+        let part = vec![b'x'; 64 * 1024];
+        write!(
+            stream,
+            "HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n"
+        )
+        .unwrap();
+        while stream.write_all(&part).is_ok() {}
+    });
+    let rig = Rig::new(&[origin.address]);
+    for _ in 0..10 {
+        let mut client = rig.client();
+        client.send(format!(
+            "GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n",
+            origin.address
+        ));
+        client.exactly(100_000);
+    }
+    rig.settled();
+    assert_eq!(rig.ends(RequestEnd::ClientGone), 10);
+    assert_eq!(rig.gateway.counters.upstreams_open.load(Relaxed), 0);
+}
+
+/// Resident memory of this process, in bytes.
+fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+}
+
+#[test]
+fn slow_silent_and_random_clients_cost_next_to_nothing() {
+    const EACH: usize = 700;
+    let origin = Origin::ok("good");
+    let rig = Rig::with(
+        &[origin.address],
+        "[limits]\nclient-connections = 100000\nclient-connection-rate = \"100000/s, burst 100000\"\n[timeouts]\nhead = \"2s\"",
+    );
+    assert!(rig.get(origin.address, "/").ends_with("good"));
+    let before = resident();
+    let mut crowd: Vec<Client> = Vec::new();
+    for n in 0..EACH {
+        crowd.push(rig.client());
+        let mut slow = rig.client();
+        slow.send("G");
+        crowd.push(slow);
+        let mut random = rig.client();
+        let noise: Vec<u8> = (0..64_usize)
+            .map(|i| (i * 131 + n * 17 + 1) as u8)
+            .collect();
+        let _ = random.0.write_all(&noise);
+        crowd.push(random);
+        if n % 100 == 0 {
+            assert!(rig.get(origin.address, "/").ends_with("good"));
+        }
+    }
+    let each = resident().saturating_sub(before) / (3 * EACH as u64);
+    assert!(
+        each < 8 * 1024,
+        "{each} bytes for a connection that sends nothing of use, clients and threads included"
+    );
+    assert!(rig.get(origin.address, "/").ends_with("good"));
+    eventually("the deadline ends them all", || rig.open() == 0);
+    let ends = &rig.gateway.counters.connection_ends;
+    assert_eq!(
+        ends.get(ConnectionEnd::Empty.index()),
+        EACH as u64,
+        "silent: closed without a word"
+    );
+    assert_eq!(rig.ends(RequestEnd::HeadTimeout), EACH as u64, "begun: 408");
+    assert_eq!(rig.ends(RequestEnd::Malformed), EACH as u64, "random");
+    drop(crowd);
+    rig.settled();
+}

@@ -1,0 +1,16 @@
+//! The gateway in this process, real sockets on loopback, raw clients and scripted origins.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::let_underscore_must_use,
+    reason = "a test fails by panicking"
+)]
+
+mod closes;
+mod connect;
+mod faults;
+mod forward;
+mod limits;
+mod rig;
+mod self_target;
