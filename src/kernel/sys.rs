@@ -13,7 +13,7 @@ use tokio::io::unix::AsyncFd;
 
 /// `TCP_LINGER2 = -1` (tcp(7)): when our FIN is acknowledged, the socket is freed with a reset instead of waiting in
 /// `FIN_WAIT2` and `TIME_WAIT` (`tcp_close` and `tcp_rcv_state_process` in the kernel).
-pub fn skip_fin_wait2(socket: &impl AsFd) -> io::Result<()> {
+pub(crate) fn skip_fin_wait2(socket: &impl AsFd) -> io::Result<()> {
     let value: libc::c_int = -1;
     #[expect(clippy::cast_possible_truncation, reason = "the size of an int")]
     let length = size_of::<libc::c_int>() as libc::socklen_t;
@@ -35,7 +35,7 @@ pub fn skip_fin_wait2(socket: &impl AsFd) -> io::Result<()> {
 }
 
 /// Registers a listener with the reactor, to accept from it without registering what it accepts.
-pub fn watch_readable(listener: TcpListener) -> io::Result<AsyncFd<TcpListener>> {
+pub(crate) fn watch_readable(listener: TcpListener) -> io::Result<AsyncFd<TcpListener>> {
     // SAFETY: `TcpListener` owns its descriptor, always returns the same one, and keeps it open until it is dropped.
     unsafe { AsyncFd::register_with_interest(listener, Interest::READABLE) }
         .map_err(io::Error::from)

@@ -1,135 +1,130 @@
-//! Our own open outgoing connections, so that one which comes back to us is known as a loop.
+//! Our own open outgoing connections, so that one of them that comes back to us is known as a loop.
 //!
-//! Owns: [`Loops`]. Called by: the journey, which registers before the first byte is written and asks when a head has
-//! arrived. Never: asks the kernel; blind behind a NAT that rewrites our address.
+//! Owns: the table of (local address → remote addresses). Called by: the journey, which registers a connection before the
+//! first byte is written on it, and asks once a head has arrived. Never: grows beyond the open outgoing connections.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use ahash::RandomState;
-use dashmap::DashMap;
+use dashmap::{DashMap, Entry};
 
-/// The local ends of our outgoing connections. Bounded by their number: every entry belongs to an [`Outgoing`].
+/// Outgoing connections by their local address and port; several may share one towards different remotes.
 #[derive(Debug, Default)]
 pub struct Loops {
-    // One local end may serve several remotes at once (IP_BIND_ADDRESS_NO_PORT, or a port reused after close): counted.
-    ends: DashMap<End, u32, RandomState>,
-}
-
-/// A local end: canonical address and port. Scope and flow label are left out, as the two sides may see different ones.
-type End = (IpAddr, u16);
-
-fn end(address: SocketAddr) -> End {
-    (address.ip().to_canonical(), address.port())
+    open: DashMap<SocketAddr, Vec<SocketAddr>, ahash::RandomState>,
 }
 
 impl Loops {
-    /// Notes an outgoing connection by its local address, for as long as the guard lives.
-    #[must_use = "dropping the guard forgets the connection"]
-    pub fn register(self: &Arc<Self>, local: SocketAddr) -> Outgoing {
-        let end = end(local);
-        let mut count = self.ends.entry(end).or_default();
-        *count = count.saturating_add(1);
-        drop(count);
+    /// Remembers a connection until the guard is dropped; drop it after the socket.
+    pub fn register(self: &Arc<Self>, local: SocketAddr, remote: SocketAddr) -> Outgoing {
+        let (local, remote) = (canonical(local), canonical(remote));
+        self.open.entry(local).or_default().push(remote);
         Outgoing {
-            loops: Arc::clone(self),
-            end,
+            table: Arc::clone(self),
+            local,
+            remote,
         }
     }
 
-    /// Whether an accepted connection from `peer` is one of our own.
-    pub fn contains(&self, peer: SocketAddr) -> bool {
-        self.ends.contains_key(&end(peer))
+    /// Whether a connection accepted from `peer` is one of ours.
+    ///
+    /// `arrived_at` is asked for the accepted socket's own address, and only if the peer's is known. A connection that we
+    /// dialled to one of our own addresses (an allowed service) arrives there or nowhere: if it is not the one that was
+    /// accepted, somebody else on this host shares its port number. One that we dialled to a foreign address and that
+    /// arrives here was led back by address translation.
+    pub fn leads_back(
+        &self,
+        peer: SocketAddr,
+        arrived_at: impl FnOnce() -> Option<SocketAddr>,
+        owns: impl Fn(IpAddr) -> bool,
+    ) -> bool {
+        let Some(remotes) = self.open.get(&canonical(peer)) else {
+            return false;
+        };
+        let arrived_at = arrived_at().map(canonical);
+        remotes
+            .iter()
+            .any(|remote| arrived_at.is_none_or(|here| *remote == here) || !owns(remote.ip()))
     }
 
-    /// How many local ends are noted.
+    /// Local addresses in use.
     pub fn len(&self) -> usize {
-        self.ends.len()
+        self.open.len()
     }
 
-    /// Whether none is.
+    /// Whether nothing is open.
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.open.is_empty()
     }
 }
 
-/// An outgoing connection that is noted in [`Loops`] until this is dropped. Drop it after the socket.
+/// An open outgoing connection in the table.
+#[must_use]
 #[derive(Debug)]
 pub struct Outgoing {
-    loops: Arc<Loops>,
-    end: End,
+    table: Arc<Loops>,
+    local: SocketAddr,
+    remote: SocketAddr,
 }
 
 impl Drop for Outgoing {
     fn drop(&mut self) {
-        self.loops.ends.remove_if_mut(&self.end, |_, count| {
-            *count = count.saturating_sub(1);
-            *count == 0
-        });
+        if let Entry::Occupied(mut entry) = self.table.open.entry(self.local) {
+            let remotes = entry.get_mut();
+            if let Some(at) = remotes.iter().position(|remote| *remote == self.remote) {
+                remotes.swap_remove(at);
+            }
+            if remotes.is_empty() {
+                entry.remove();
+            }
+        }
     }
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::{TcpListener, TcpStream};
-    use std::thread;
+    use std::net::{IpAddr, SocketAddr};
+    use std::sync::Arc;
 
-    use super::*;
+    use super::Loops;
+
+    fn at(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    fn ours(ip: IpAddr) -> bool {
+        ip == at("10.0.0.1:0").ip()
+    }
 
     #[test]
-    fn a_connection_to_ourselves_is_known_by_its_peer() {
+    fn what_we_dialled_and_accepted_is_a_loop() {
         let loops = Arc::new(Loops::default());
-        let listener = TcpListener::bind("[::]:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-
-        // Dialled over IPv4, accepted on a dual-stack listener: the peer is ::ffff:127.0.0.1.
-        let ours = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        let guard = loops.register(ours.local_addr().unwrap());
-        let (accepted, peer) = listener.accept().unwrap();
-        assert!(peer.is_ipv6());
-        assert!(loops.contains(peer));
-        assert!(!loops.contains(accepted.local_addr().unwrap()));
-
-        drop((ours, guard));
-        assert!(!loops.contains(peer));
+        let open = loops.register(at("10.0.0.1:40000"), at("10.0.0.1:3128"));
+        let accepted = || Some(at("[::ffff:10.0.0.1]:3128"));
+        assert!(loops.leads_back(at("[::ffff:10.0.0.1]:40000"), accepted, ours));
+        assert!(!loops.leads_back(at("10.0.0.1:40001"), accepted, ours));
+        assert!(!loops.leads_back(at("10.0.0.2:40000"), accepted, ours));
+        drop(open);
+        assert!(!loops.leads_back(at("10.0.0.1:40000"), accepted, ours));
         assert!(loops.is_empty());
     }
 
     #[test]
-    fn an_end_is_known_until_its_last_connection_ends() {
+    fn a_foreign_address_that_leads_back_is_a_loop_and_a_shared_port_number_is_not() {
         let loops = Arc::new(Loops::default());
-        let end = "192.0.2.1:4000".parse().unwrap();
-        let first = loops.register(end);
-        let second = loops.register("[::ffff:192.0.2.1]:4000".parse().unwrap());
+        let accepted = || Some(at("10.0.0.1:3128"));
+        let service = loops.register(at("10.0.0.1:40000"), at("10.0.0.1:8443"));
+        assert!(!loops.leads_back(at("10.0.0.1:40000"), accepted, ours), "somebody with the same port number");
+        let hairpin = loops.register(at("10.0.0.1:40000"), at("203.0.113.7:80"));
+        assert!(loops.leads_back(at("10.0.0.1:40000"), accepted, ours));
+        drop(hairpin);
+        assert!(!loops.leads_back(at("10.0.0.1:40000"), accepted, ours));
         assert_eq!(loops.len(), 1);
-        drop(first);
-        assert!(loops.contains(end));
-        assert!(!loops.contains("192.0.2.1:4001".parse().unwrap()));
-        drop(second);
-        assert!(!loops.contains(end));
-    }
-
-    #[test]
-    fn the_scope_of_a_link_local_address_is_no_part_of_it() {
-        let loops = Arc::new(Loops::default());
-        let _guard = loops.register("[fe80::1%3]:4000".parse().unwrap());
-        assert!(loops.contains("[fe80::1]:4000".parse().unwrap()));
-    }
-
-    #[test]
-    fn nothing_is_left_behind_by_many_threads() {
-        let loops = Arc::new(Loops::default());
-        thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    for port in 0..2000 {
-                        let end = SocketAddr::from(([10, 0, 0, 1], port % 16));
-                        let _guard = loops.register(end);
-                        assert!(loops.contains(end));
-                    }
-                });
-            }
-        });
+        drop(service);
         assert!(loops.is_empty());
     }
 }

@@ -60,7 +60,7 @@ pub(crate) async fn open(
         .stream
         .local_addr()
         .map_err(|_| RequestEnd::ConnectUnreachable)?;
-    let outgoing = loops::Loops::register(&shared.loops, local);
+    let outgoing = loops::Loops::register(&shared.loops, local, dialled.address);
     let upstream = Upstream {
         stream: dialled.stream,
         address: dialled.address,

@@ -10,7 +10,7 @@ pub mod dial;
 mod forward;
 mod ledger;
 pub mod policy;
-pub(crate) mod pool;
+pub mod pool;
 mod refuse;
 mod relay;
 mod request;
@@ -31,6 +31,7 @@ use request::Decision;
 pub use shared::{Rules, Shared, Worker};
 
 /// What a request leaves behind.
+#[expect(clippy::large_enum_variant, reason = "moved once per request; a box would cost a tunnel more")]
 enum Next {
     /// A connection that waits for another request.
     Again(TcpStream),
@@ -65,7 +66,7 @@ async fn road(arrival: Arrival, worker: &Arc<Worker>) -> Next {
     };
     loop {
         let entry = RequestEntry::new(worker, &visitor);
-        let next = match request::decide(head, &buffer, worker, &visitor) {
+        let next = match request::decide(head, &stream, &buffer, worker, &visitor) {
             Decision::Tunnel(asked, to) => {
                 tunnel::open(stream, asked, to, entry, &visitor, &mut buffer).await
             }

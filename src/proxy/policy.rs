@@ -130,7 +130,13 @@ impl Policy<'_> {
             AuthorityError::NotAscii(authority) if self.is_own(&authority.host) => {
                 RequestEnd::SelfTarget
             }
-            _ => RequestEnd::Malformed,
+            AuthorityError::NotAscii(_)
+            | AuthorityError::Userinfo
+            | AuthorityError::PercentEncoded
+            | AuthorityError::Zone
+            | AuthorityError::Port
+            | AuthorityError::Empty
+            | AuthorityError::Host => RequestEnd::Malformed,
         })
     }
 

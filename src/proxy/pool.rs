@@ -126,7 +126,9 @@ impl Pool {
             counters
                 .upstreams_idle
                 .fetch_sub(i64::try_from(closed.len()).unwrap_or(0), Relaxed);
-            closed.into_iter().for_each(|idle| idle.upstream.abort());
+            for idle in closed {
+                idle.upstream.abort();
+            }
         }
     }
 }

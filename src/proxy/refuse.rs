@@ -15,6 +15,9 @@ use crate::proxy::request;
 /// Seconds a client is asked to stay away (RFC 9110 section 10.2.3); 0 would invite it back at once.
 const RETRY_AFTER: u32 = 5;
 
+/// Methods a client may use; others are passed on too, these are the registered ones that make sense here.
+const METHODS: &str = "GET, HEAD, POST, PUT, DELETE, CONNECT, OPTIONS, PATCH";
+
 /// Every answer of our own, ready to be sent.
 #[derive(Debug)]
 pub struct Answers(Vec<Answer>);
@@ -65,30 +68,24 @@ impl Answer {
                 head: 0,
             };
         };
-        let mut text = format!("HTTP/1.1 {status} {}\r\n", reason_phrase(status));
+        let body = if row.text.is_empty() { String::new() } else { format!("{}\n", row.text) };
+        let mut lines = vec![format!("HTTP/1.1 {status} {}", reason_phrase(status))];
         if !row.error.is_empty() {
-            text.push_str(&format!("Proxy-Status: floodgate; error={}\r\n", row.error));
+            lines.push(format!("Proxy-Status: floodgate; error={}", row.error));
         }
         match status {
-            // RFC 9110 section 15.5.6: 405 says what is allowed; OPTIONS the same.
-            200 | 405 => {
-                text.push_str("Allow: GET, HEAD, POST, PUT, DELETE, CONNECT, OPTIONS, PATCH\r\n")
-            }
-            429 | 503 => text.push_str(&format!("Retry-After: {RETRY_AFTER}\r\n")),
+            // RFC 9110 section 15.5.6: 405 says what is allowed; the answer to OPTIONS does the same.
+            200 | 405 => lines.push(format!("Allow: {METHODS}")),
+            429 | 503 => lines.push(format!("Retry-After: {RETRY_AFTER}")),
             _ => {}
         }
-        let body = if row.text.is_empty() {
-            String::new()
-        } else {
-            format!("{}\n", row.text)
-        };
         if !body.is_empty() {
-            text.push_str("Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n");
+            lines.push("Content-Type: text/plain; charset=utf-8".to_owned());
+            lines.push("Cache-Control: no-store".to_owned());
         }
-        text.push_str(&format!(
-            "Content-Length: {}\r\nConnection: close\r\n\r\n",
-            body.len()
-        ));
+        lines.push(format!("Content-Length: {}", body.len()));
+        lines.push("Connection: close\r\n\r\n".to_owned());
+        let mut text = lines.join("\r\n");
         let head = text.len();
         text.push_str(&body);
         Self {

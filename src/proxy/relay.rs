@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use crate::config::settings::Timeouts;
 use crate::http1::body::{Body, BodyError, Decoder};
 use crate::http1::chunked;
-use crate::http1::head::{HeadLimits, Response, Scan, Version};
+use crate::http1::head::{HeadLimits, Response, Scan, Version, offered};
 use crate::http1::rewrite::{self, ToClient};
 use crate::outcome::RequestEnd;
 use crate::proxy::buffer::{BLOCK, Buffer};
@@ -185,7 +185,7 @@ impl Exchange<'_> {
                         upgrade: false,
                     };
                     rewrite::response(&mut outbound, &response, to, self.via, "");
-                    self.to_client(&outbound).await?;
+                    self.tell(&outbound).await?;
                     outbound.clear();
                 }
                 answer.consume(length);
@@ -193,7 +193,7 @@ impl Exchange<'_> {
             }
             let to = self.framing(&response);
             clock::with_imf_fixdate(|date| {
-                rewrite::response(&mut outbound, &response, to, self.via, date)
+                rewrite::response(&mut outbound, &response, to, self.via, date);
             });
             let (status, keep_upstream) = (response.status, response.keep_alive);
             let body = response.body;
@@ -201,7 +201,7 @@ impl Exchange<'_> {
             self.entry.upstream_answered(status);
             self.entry.status(status);
             if switches {
-                self.to_client(&outbound).await?;
+                self.tell(&outbound).await?;
                 return Ok(Done {
                     keep_client: false,
                     keep_upstream: false,
@@ -263,7 +263,7 @@ impl Exchange<'_> {
             gather(&mut outbound, answer, &mut decoder, to)
                 .map_err(|_| self.broken(RequestEnd::UpstreamMalformed))?;
             if !outbound.is_empty() {
-                self.to_client(&outbound).await?;
+                self.tell(&outbound).await?;
                 outbound.clear();
             }
             if decoder.is_done() {
@@ -272,7 +272,7 @@ impl Exchange<'_> {
             match answer.fill(BLOCK, |free| self.upstream.try_read(free)) {
                 Ok(0) if body == Body::UntilClose => {
                     if to == Body::Chunked {
-                        self.to_client(chunked::LAST).await?;
+                        self.tell(chunked::LAST).await?;
                     }
                     return Ok(());
                 }
@@ -298,7 +298,7 @@ impl Exchange<'_> {
         let body = match response.body {
             Body::Chunked | Body::UntilClose if http11 => Body::Chunked,
             Body::Chunked | Body::UntilClose => Body::UntilClose,
-            framed => framed,
+            Body::Empty | Body::Length(_) => response.body,
         };
         let keep_alive = self.asked.keep_alive && !self.last && body != Body::UntilClose;
         ToClient {
@@ -310,15 +310,11 @@ impl Exchange<'_> {
 
     /// RFC 9110 section 7.8: only a protocol that was offered.
     fn may_switch(&self, response: &Response<'_>) -> bool {
-        let (Some(offered), Some(chosen)) = (&self.asked.upgrade, response.upgrade) else {
-            return false;
-        };
-        offered
-            .split(|b| *b == b',')
-            .any(|one| one.trim_ascii().eq_ignore_ascii_case(chosen.trim_ascii()))
+        let offer = self.asked.upgrade.as_deref().zip(response.upgrade);
+        offer.is_some_and(|(offer, chosen)| offered(offer, chosen))
     }
 
-    async fn to_client(&self, bytes: &[u8]) -> Result<(), Broken> {
+    async fn tell(&self, bytes: &[u8]) -> Result<(), Broken> {
         self.send(self.client, bytes, |n| self.entry.sent(n))
             .await
             .map_err(|error| {

@@ -160,6 +160,7 @@ async fn finish(
 /// Understands a head and judges it. What is refused costs no allocation.
 pub(crate) fn decide(
     head: Head,
+    stream: &TcpStream,
     buffer: &Buffer,
     worker: &Arc<Worker>,
     visitor: &Visitor,
@@ -178,8 +179,11 @@ pub(crate) fn decide(
     if let Some(end) = visitor.request_limit() {
         return Decision::Refuse(end, to_head);
     }
-    let looped = shared.loops.contains(visitor.peer);
     let own = shared.own.load();
+    let arrived_at = || stream.local_addr().ok();
+    let looped = shared
+        .loops
+        .leads_back(visitor.peer, arrived_at, |ip| own.owns(ip));
     let verdict = visitor.policy(&own, shared).judge(&request, looped);
     match verdict {
         Verdict::Tunnel(to) => Decision::Tunnel(asked(&request, bytes, Vec::new()), to),

@@ -182,7 +182,7 @@ impl Tunnel {
                     PumpEnd::UpstreamBroken => break RequestEnd::UpstreamTruncated,
                     PumpEnd::Finished if !there_open && !back_open => break end,
                     PumpEnd::Finished => {
-                        clock.as_mut().reset(Instant::now() + half_closed.min(idle))
+                        clock.as_mut().reset(Instant::now() + half_closed.min(idle));
                     }
                 }
             }
@@ -301,7 +301,7 @@ fn set_up(client: &TcpStream) {
         .set_tcp_notsent_lowat(NOTSENT_LOWAT)
         .unwrap_or_default();
     let probes = TcpKeepalive::new()
-        .with_time(Duration::from_secs(60))
+        .with_time(Duration::from_mins(1))
         .with_interval(Duration::from_secs(10));
     socket
         .set_tcp_keepalive(&probes.with_retries(6))

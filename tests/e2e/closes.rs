@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
-use floodgate::outcome::{Form, Reason};
+use floodgate::outcome::{ConnectionEnd, Form, Reason};
 
 use crate::rig::{Client, Rig, eventually};
 
@@ -154,8 +154,12 @@ fn clients_that_reset_or_leave_at_once_are_booked_and_gone() {
                 .unwrap();
         }
     }
+    eventually("all have been accepted", || rig.gateway.counters.connection_ends.sum() == 100);
     rig.settled();
-    assert_eq!(rig.refusals(Reason::SelfTarget), 100);
+    // A reset may overtake the request in the queue of the socket: then nothing was asked.
+    let empty = rig.gateway.counters.connection_ends.get(ConnectionEnd::Empty.index());
+    assert_eq!(rig.refusals(Reason::SelfTarget) + empty, 100);
+    assert!(empty <= 50, "{empty}");
     eventually("no socket is closing", || sockets(rig.proxy, &CLOSING) == 0);
 }
 

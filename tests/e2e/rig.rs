@@ -55,6 +55,14 @@ impl Rig {
         client.read_to_end()
     }
 
+    /// Sends a request on a new connection, reads one answer by its length, and closes first.
+    pub(crate) fn ask_one(&self, request: impl AsRef<[u8]>) -> String {
+        let mut client = self.client();
+        client.send(request);
+        let (head, body) = client.answer();
+        head + &String::from_utf8_lossy(&body)
+    }
+
     /// GET in absolute form with `Connection: close`.
     pub(crate) fn get(&self, origin: SocketAddr, path: &str) -> String {
         self.ask(format!(
