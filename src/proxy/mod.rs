@@ -82,7 +82,7 @@ async fn road(arrival: Arrival, worker: &Arc<Worker>) -> Next {
         };
         stream = match next {
             Next::Again(stream) => stream,
-            over => return over,
+            next @ (Next::Carry(..) | Next::Over(_)) => return next,
         };
         head = match request::next(&stream, &mut buffer, worker, &visitor).await {
             Ok(head) => head,

@@ -31,7 +31,7 @@ fn sockets(proxy: SocketAddr, states: &[&str]) -> usize {
 }
 
 const TIME_WAIT: &str = "06";
-/// FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT, LAST_ACK, CLOSING.
+/// `FIN_WAIT1`, `FIN_WAIT2`, `CLOSE_WAIT`, `LAST_ACK`, `CLOSING`.
 const CLOSING: [&str; 5] = ["04", "05", "08", "09", "0B"];
 
 #[test]
@@ -125,8 +125,8 @@ fn c_72_clients_that_are_still_sending_can_read_the_answer() {
         ));
         let mut sender = client.0.try_clone().unwrap();
         let sending = thread::spawn(move || {
-            for _ in 0..25 {
-                if sender.write_all(&[b'x'; 20_000]).is_err() {
+            for _ in 0..30 {
+                if sender.write_all(&[b'x'; 16_000]).is_err() {
                     return;
                 }
                 thread::sleep(Duration::from_millis(1));

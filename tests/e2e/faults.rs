@@ -15,112 +15,87 @@ fn reset(stream: &TcpStream) {
         .unwrap();
 }
 
+/// What an origin does after it has read the request; the beginning of the answer the client gets (nothing: the answer
+/// is cut); how the request is booked.
+struct Break {
+    what: &'static str,
+    script: fn(&mut TcpStream),
+    begins: &'static str,
+    end: RequestEnd,
+}
+
+fn writes(stream: &mut TcpStream, bytes: &[u8]) {
+    stream.write_all(bytes).unwrap();
+}
+
+const BREAKS: &[Break] = &[
+    Break { what: "closes before a byte", script: |_| (), begins: "HTTP/1.1 502", end: RequestEnd::UpstreamReset },
+    Break { what: "resets before a byte", script: |s| reset(s), begins: "HTTP/1.1 502", end: RequestEnd::UpstreamReset },
+    Break {
+        what: "closes within the head",
+        script: |s| writes(s, b"HTTP/1.1 200 OK\r\nConte"),
+        begins: "HTTP/1.1 502",
+        end: RequestEnd::UpstreamReset,
+    },
+    Break {
+        what: "is not HTTP",
+        script: |s| writes(s, b"SSH-2.0-x\r\n\r\n"),
+        begins: "HTTP/1.1 502",
+        end: RequestEnd::UpstreamMalformed,
+    },
+    Break {
+        what: "frames its answer twice",
+        script: |s| writes(s, b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        begins: "HTTP/1.1 502",
+        end: RequestEnd::UpstreamMalformed,
+    },
+    Break {
+        what: "sends less than it announced",
+        script: |s| writes(s, b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"),
+        begins: "",
+        end: RequestEnd::UpstreamTruncated,
+    },
+    Break {
+        what: "ends within a chunk",
+        script: |s| writes(s, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\nhalf"),
+        begins: "",
+        end: RequestEnd::UpstreamTruncated,
+    },
+    Break {
+        what: "sends a chunk that is none",
+        script: |s| writes(s, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"),
+        begins: "",
+        end: RequestEnd::UpstreamMalformed,
+    },
+    Break {
+        what: "floods with 1xx",
+        script: |s| writes(s, &b"HTTP/1.1 103 Hint\r\n\r\n".repeat(50)),
+        begins: "HTTP/1.1 103",
+        end: RequestEnd::UpstreamMalformed,
+    },
+];
+
 #[test]
 fn f_18_an_upstream_that_breaks_is_reported_by_where_it_broke() {
-    // What the origin does, what the client's answer begins with (nothing: cut), the outcome.
-    type Script = fn(&mut TcpStream);
-    let cases: [(&str, Script, &str, RequestEnd); 9] = [
-        (
-            "closes before a byte",
-            |_| (),
-            "HTTP/1.1 502",
-            RequestEnd::UpstreamReset,
-        ),
-        (
-            "resets before a byte",
-            |s| reset(s),
-            "HTTP/1.1 502",
-            RequestEnd::UpstreamReset,
-        ),
-        (
-            "closes within the head",
-            |s| s.write_all(b"HTTP/1.1 200 OK\r\nConte").unwrap(),
-            "HTTP/1.1 502",
-            RequestEnd::UpstreamReset,
-        ),
-        (
-            "is not HTTP",
-            |s| s.write_all(b"SSH-2.0-x\r\n\r\n").unwrap(),
-            "HTTP/1.1 502",
-            RequestEnd::UpstreamMalformed,
-        ),
-        (
-            "frames its answer twice",
-            |s| {
-                s.write_all(
-                    b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
-                )
-                .unwrap()
-            },
-            "HTTP/1.1 502",
-            RequestEnd::UpstreamMalformed,
-        ),
-        (
-            "sends less than it announced",
-            |s| {
-                s.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
-                    .unwrap()
-            },
-            "",
-            RequestEnd::UpstreamTruncated,
-        ),
-        (
-            "ends within a chunk",
-            |s| {
-                s.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\nhalf")
-                    .unwrap()
-            },
-            "",
-            RequestEnd::UpstreamTruncated,
-        ),
-        (
-            "sends a chunk that is none",
-            |s| {
-                s.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
-                    .unwrap()
-            },
-            "",
-            RequestEnd::UpstreamMalformed,
-        ),
-        (
-            "floods with 1xx",
-            |s| {
-                s.write_all(&b"HTTP/1.1 103 Hint\r\n\r\n".repeat(50))
-                    .unwrap()
-            },
-            "HTTP/1.1 103",
-            RequestEnd::UpstreamMalformed,
-        ),
-    ];
-    for (what, script, begins, end) in cases {
+    for Break { what, script, begins, end } in BREAKS {
         let origin = Origin::scripted(move |_, mut stream, _| {
             read_head(&mut stream);
             script(&mut stream);
         });
         let rig = Rig::new(&[origin.address]);
         let mut client = rig.client();
-        client.send(format!(
-            "GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n",
-            origin.address
-        ));
+        client.send(format!("GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n", origin.address));
         let mut seen = Vec::new();
         let ended = client.0.read_to_end(&mut seen);
         let seen = String::from_utf8_lossy(&seen).into_owned();
         assert!(seen.starts_with(begins), "{what}: {seen:?}");
         if begins.is_empty() {
-            assert!(
-                ended.is_err() && !seen.contains("\r\n0\r\n"),
-                "{what}: must not look whole: {ended:?} {seen:?}"
-            );
+            assert!(ended.is_err() && !seen.contains("\r\n0\r\n"), "{what}: must not look whole: {ended:?} {seen:?}");
         }
         drop(client);
         rig.settled();
-        assert_eq!(rig.ends(end), 1, "{what}");
-        assert_eq!(
-            rig.gateway.counters.upstreams_open.load(Relaxed),
-            0,
-            "{what}"
-        );
+        assert_eq!(rig.ends(*end), 1, "{what}");
+        assert_eq!(rig.gateway.counters.upstreams_open.load(Relaxed), 0, "{what}");
     }
 }
 
@@ -248,7 +223,7 @@ fn slow_silent_and_random_clients_cost_next_to_nothing() {
         crowd.push(slow);
         let mut random = rig.client();
         let noise: Vec<u8> = (0..64_usize)
-            .map(|i| (i * 131 + n * 17 + 1) as u8)
+            .map(|i| (i * 131 + n * 17 + 1).to_le_bytes()[0])
             .collect();
         let _ = random.0.write_all(&noise);
         crowd.push(random);

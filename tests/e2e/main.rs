@@ -4,6 +4,8 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::let_underscore_must_use,
+    clippy::string_slice,
+    let_underscore_drop,
     reason = "a test fails by panicking"
 )]
 

@@ -139,9 +139,9 @@ impl<'b> Facts<'b> {
         Ok(())
     }
 
-    /// Whether any field speaks of a body, even an empty one.
-    pub(super) const fn is_framed(&self) -> bool {
-        self.length.is_some() || self.codings.is_some()
+    /// Whether a body is announced that is not empty.
+    pub(super) fn announces_body(&self) -> bool {
+        self.length.as_ref().is_some_and(|length| length.bytes != 0) || self.codings.is_some()
     }
 
     /// Whether a client asks to close. `Proxy-Connection` counts only where `Connection` is silent: it was never standard.

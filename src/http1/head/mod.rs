@@ -73,8 +73,9 @@ impl<'b> Request<'b> {
         {
             return Err(HeadError::Malformed("invalid Host"));
         }
-        // RFC 9110 section 9.3.6: CONNECT has no content, and what follows its head is the tunnel's.
-        if method == b"CONNECT" && facts.is_framed() {
+        // RFC 9110 section 9.3.6: CONNECT has no content, and what follows its head is the tunnel's. `Content-Length: 0`
+        // says just that; WinINet, and with it much software on Windows, sends it.
+        if method == b"CONNECT" && facts.announces_body() {
             return Err(HeadError::Malformed("CONNECT with a body"));
         }
         let body = facts.request_body(version)?;
