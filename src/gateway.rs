@@ -83,6 +83,13 @@ impl Gateway {
         let mut listeners = Vec::new();
         for listener in &settings.listeners {
             let mut address = listener.address;
+            match in_use(address) {
+                Err(error) if no_ipv6(address, &error) && settings.listeners.len() > 1 => {
+                    warn!(%address, "this box has no IPv6: not listening there");
+                    continue;
+                }
+                checked => checked.map_err(trying(format!("cannot listen on {address}")))?,
+            }
             for mine in &mut sockets {
                 let socket =
                     listen(address).map_err(trying(format!("cannot listen on {address}")))?;
@@ -95,7 +102,8 @@ impl Gateway {
             listeners.push(address);
         }
         let admin_address = settings.admin.address;
-        let admin_socket = listen(admin_address)
+        let admin_socket = in_use(admin_address)
+            .and_then(|()| listen(admin_address))
             .map_err(trying(format!("admin cannot listen on {admin_address}")))?;
         let admin = admin_socket
             .local_addr()
@@ -275,6 +283,31 @@ impl Gateway {
         self.shared.access.flush();
         cut
     }
+}
+
+/// An error if somebody else listens there. Sharing a port among our own sockets would otherwise share it with a second
+/// gateway too, which would silently take half of the connections.
+fn in_use(address: SocketAddr) -> io::Result<()> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())
+}
+
+/// The default listeners include `[::]`, which a box without IPv6 cannot have.
+fn no_ipv6(address: SocketAddr, error: &io::Error) -> bool {
+    let absent = [libc::EAFNOSUPPORT, libc::EADDRNOTAVAIL];
+    address.is_ipv6()
+        && address.ip().is_unspecified()
+        && error
+            .raw_os_error()
+            .is_some_and(|code| absent.contains(&code))
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {

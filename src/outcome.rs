@@ -145,8 +145,8 @@ request_ends! {
     AnsweredLocally, "answered_locally", Some(200), "", None, "";
 
     // -- refused by policy
-    /// The request names this box (RFC 9110 section 7.6, section 3 of the design).
-    SelfTarget, "self_target", Some(403), "destination_ip_prohibited", Some(Reason::SelfTarget),
+    /// The request would arrive at this box (RFC 9110 section 7.6.3, RFC 9209 section 2.3.20).
+    SelfTarget, "self_target", Some(403), "proxy_loop_detected", Some(Reason::SelfTarget),
         "This request names the proxy itself. Check the client's proxy settings.";
     /// The destination is denied by its address class or by the operator.
     DestinationDenied, "destination_denied", Some(403), "destination_ip_prohibited", Some(Reason::DestinationDenied),

@@ -19,21 +19,24 @@ const QUIET: Duration = Duration::from_millis(200);
 const SENDING: Duration = Duration::from_secs(1);
 /// How much of it is read and thrown away.
 const DISCARDED: usize = 1024 * 1024;
-/// How long the kernel may try to deliver the rest to a client that has vanished.
-const DELIVERY: Duration = Duration::from_secs(5);
+/// How long the kernel may try to deliver an answer of ours, one segment, to a client that has vanished.
+pub const SHORT_ANSWER: Duration = Duration::from_secs(5);
+/// The same for the rest of an origin's answer or of a tunnel, which a slow reader may still be busy with.
+pub const LONG_ANSWER: Duration = Duration::from_secs(30);
 
 /// Closes after an answer that carried its length and `Connection: close`.
 ///
-/// `lean`: the kernel has no `TIME_WAIT` places to spare; then a client that did not close first gets a reset after it
+/// `delivery` bounds how long the kernel goes on with a client that acknowledges nothing more: by default that would be
+/// 107 s of an orphan. `lean`: the kernel has no `TIME_WAIT` places to spare; then a client that did not close first gets a reset after it
 /// has acknowledged everything, instead of costing one.
-pub async fn after_answer(stream: TcpStream, lean: bool) {
+pub async fn after_answer(stream: TcpStream, delivery: Duration, lean: bool) {
     if fin_within_limits(&stream).await {
         return;
     }
     // From here the kernel delivers on its own, for as long as it is told: RFC 5482's user timeout applies to orphans.
     let socket = socket2::SockRef::from(&stream);
     socket
-        .set_tcp_user_timeout(Some(DELIVERY))
+        .set_tcp_user_timeout(Some(delivery))
         .unwrap_or_default();
     if lean {
         sys::skip_fin_wait2(&stream).unwrap_or_default();
@@ -69,6 +72,15 @@ async fn fin_within_limits(stream: &TcpStream) -> bool {
 /// Reads into nothing. Not inline: the scrap would live in every waiting connection's future.
 fn discard(stream: &TcpStream) -> io::Result<usize> {
     stream.try_read(&mut [0; 4096])
+}
+
+/// Ends a connection that has nothing more to say to its peer, who may still be reading.
+pub fn finished(stream: TcpStream) {
+    let socket = socket2::SockRef::from(&stream);
+    socket
+        .set_tcp_user_timeout(Some(LONG_ANSWER))
+        .unwrap_or_default();
+    drop(stream);
 }
 
 /// Closes so that the peer sees a failure and nothing is left in the kernel: a reset.

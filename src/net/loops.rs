@@ -118,7 +118,10 @@ mod tests {
         let loops = Arc::new(Loops::default());
         let accepted = || Some(at("10.0.0.1:3128"));
         let service = loops.register(at("10.0.0.1:40000"), at("10.0.0.1:8443"));
-        assert!(!loops.leads_back(at("10.0.0.1:40000"), accepted, ours), "somebody with the same port number");
+        assert!(
+            !loops.leads_back(at("10.0.0.1:40000"), accepted, ours),
+            "somebody with the same port number"
+        );
         let hairpin = loops.register(at("10.0.0.1:40000"), at("203.0.113.7:80"));
         assert!(loops.leads_back(at("10.0.0.1:40000"), accepted, ours));
         drop(hairpin);

@@ -44,7 +44,13 @@ pub(crate) async fn run(
     let mut spare = File::open("/dev/null").ok();
     loop {
         let mut ready = tokio::select! {
-            () = worker.shared.drain.wait() => return Ok(()),
+            () = worker.shared.drain.wait() => {
+                // Closing a listener resets what waits in its queue: those clients have been accepted already, as they see it.
+                while let Ok((stream, peer)) = accept(listener.get_ref()) {
+                    arrive(stream, peer, index, &worker);
+                }
+                return Ok(());
+            }
             ready = listener.readable() => ready?,
         };
         for _ in 0..BATCH {

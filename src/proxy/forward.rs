@@ -129,7 +129,7 @@ async fn finished(
     if done.keep_client {
         return Next::Again(client);
     }
-    close::after_answer(client, shared.lean_close.load(Relaxed)).await;
+    close::after_answer(client, close::LONG_ANSWER, shared.lean_close.load(Relaxed)).await;
     Next::Over(ConnectionEnd::Served)
 }
 

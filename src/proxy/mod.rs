@@ -31,7 +31,10 @@ use request::Decision;
 pub use shared::{Rules, Shared, Worker};
 
 /// What a request leaves behind.
-#[expect(clippy::large_enum_variant, reason = "moved once per request; a box would cost a tunnel more")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "moved once per request; a box would cost a tunnel more"
+)]
 enum Next {
     /// A connection that waits for another request.
     Again(TcpStream),

@@ -1,6 +1,8 @@
 //! Saying no: prebuilt bytes, one write, then the close that loses nothing and leaves nothing.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use rustix::net::{SendFlags, send};
 use tokio::net::TcpStream;
@@ -68,7 +70,11 @@ impl Answer {
                 head: 0,
             };
         };
-        let body = if row.text.is_empty() { String::new() } else { format!("{}\n", row.text) };
+        let body = if row.text.is_empty() {
+            String::new()
+        } else {
+            format!("{}\n", row.text)
+        };
         let mut lines = vec![format!("HTTP/1.1 {status} {}", reason_phrase(status))];
         if !row.error.is_empty() {
             lines.push(format!("Proxy-Status: floodgate; error={}", row.error));
@@ -124,7 +130,7 @@ pub(crate) async fn answer(
     entry: RequestEntry,
     buffer: &mut Buffer,
 ) -> Next {
-    let shared = std::sync::Arc::clone(&entry.worker.shared);
+    let shared = Arc::clone(&entry.worker.shared);
     if end.row().reason.is_some() {
         let peer = entry.peer().ip();
         let line = entry.take_line();
@@ -145,11 +151,7 @@ pub(crate) async fn answer(
         entry.status(status);
         entry.sent(bytes.len());
     }
-    close::after_answer(
-        stream,
-        shared.lean_close.load(std::sync::atomic::Ordering::Relaxed),
-    )
-    .await;
+    close::after_answer(stream, close::SHORT_ANSWER, shared.lean_close.load(Relaxed)).await;
     entry.end(end);
     Next::Over(if end.row().reason.is_some() {
         ConnectionEnd::Refused

@@ -188,7 +188,9 @@ impl Tunnel {
             }
         };
         tunnels.fetch_sub(1, Relaxed);
-        if outcome != end {
+        if outcome == end {
+            close::finished(client);
+        } else {
             // The side that is still whole must not take a cut stream for a finished one.
             upstream.abort();
             close::abort(client);

@@ -154,10 +154,16 @@ fn clients_that_reset_or_leave_at_once_are_booked_and_gone() {
                 .unwrap();
         }
     }
-    eventually("all have been accepted", || rig.gateway.counters.connection_ends.sum() == 100);
+    eventually("all have been accepted", || {
+        rig.gateway.counters.connection_ends.sum() == 100
+    });
     rig.settled();
     // A reset may overtake the request in the queue of the socket: then nothing was asked.
-    let empty = rig.gateway.counters.connection_ends.get(ConnectionEnd::Empty.index());
+    let empty = rig
+        .gateway
+        .counters
+        .connection_ends
+        .get(ConnectionEnd::Empty.index());
     assert_eq!(rig.refusals(Reason::SelfTarget) + empty, 100);
     assert!(empty <= 50, "{empty}");
     eventually("no socket is closing", || sockets(rig.proxy, &CLOSING) == 0);

@@ -29,8 +29,18 @@ fn writes(stream: &mut TcpStream, bytes: &[u8]) {
 }
 
 const BREAKS: &[Break] = &[
-    Break { what: "closes before a byte", script: |_| (), begins: "HTTP/1.1 502", end: RequestEnd::UpstreamReset },
-    Break { what: "resets before a byte", script: |s| reset(s), begins: "HTTP/1.1 502", end: RequestEnd::UpstreamReset },
+    Break {
+        what: "closes before a byte",
+        script: |_| (),
+        begins: "HTTP/1.1 502",
+        end: RequestEnd::UpstreamReset,
+    },
+    Break {
+        what: "resets before a byte",
+        script: |s| reset(s),
+        begins: "HTTP/1.1 502",
+        end: RequestEnd::UpstreamReset,
+    },
     Break {
         what: "closes within the head",
         script: |s| writes(s, b"HTTP/1.1 200 OK\r\nConte"),
@@ -45,7 +55,12 @@ const BREAKS: &[Break] = &[
     },
     Break {
         what: "frames its answer twice",
-        script: |s| writes(s, b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        script: |s| {
+            writes(
+                s,
+                b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+            )
+        },
         begins: "HTTP/1.1 502",
         end: RequestEnd::UpstreamMalformed,
     },
@@ -57,13 +72,23 @@ const BREAKS: &[Break] = &[
     },
     Break {
         what: "ends within a chunk",
-        script: |s| writes(s, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\nhalf"),
+        script: |s| {
+            writes(
+                s,
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\nhalf",
+            )
+        },
         begins: "",
         end: RequestEnd::UpstreamTruncated,
     },
     Break {
         what: "sends a chunk that is none",
-        script: |s| writes(s, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"),
+        script: |s| {
+            writes(
+                s,
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+            )
+        },
         begins: "",
         end: RequestEnd::UpstreamMalformed,
     },
@@ -77,25 +102,41 @@ const BREAKS: &[Break] = &[
 
 #[test]
 fn f_18_an_upstream_that_breaks_is_reported_by_where_it_broke() {
-    for Break { what, script, begins, end } in BREAKS {
+    for Break {
+        what,
+        script,
+        begins,
+        end,
+    } in BREAKS
+    {
         let origin = Origin::scripted(move |_, mut stream, _| {
             read_head(&mut stream);
             script(&mut stream);
         });
         let rig = Rig::new(&[origin.address]);
         let mut client = rig.client();
-        client.send(format!("GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n", origin.address));
+        client.send(format!(
+            "GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n",
+            origin.address
+        ));
         let mut seen = Vec::new();
         let ended = client.0.read_to_end(&mut seen);
         let seen = String::from_utf8_lossy(&seen).into_owned();
         assert!(seen.starts_with(begins), "{what}: {seen:?}");
         if begins.is_empty() {
-            assert!(ended.is_err() && !seen.contains("\r\n0\r\n"), "{what}: must not look whole: {ended:?} {seen:?}");
+            assert!(
+                ended.is_err() && !seen.contains("\r\n0\r\n"),
+                "{what}: must not look whole: {ended:?} {seen:?}"
+            );
         }
         drop(client);
         rig.settled();
         assert_eq!(rig.ends(*end), 1, "{what}");
-        assert_eq!(rig.gateway.counters.upstreams_open.load(Relaxed), 0, "{what}");
+        assert_eq!(
+            rig.gateway.counters.upstreams_open.load(Relaxed),
+            0,
+            "{what}"
+        );
     }
 }
 

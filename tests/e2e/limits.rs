@@ -115,7 +115,10 @@ fn connection_and_request_rates_are_per_client_and_exemption_lifts_them() {
             client.send(get(origin.address));
             client.answer().0
         };
-        (0..n).map(ask).filter(|head| head.starts_with("HTTP/1.1 429 ")).count()
+        (0..n)
+            .map(ask)
+            .filter(|head| head.starts_with("HTTP/1.1 429 "))
+            .count()
     };
     assert!(
         statuses([127, 0, 0, 2], 20) >= 12,

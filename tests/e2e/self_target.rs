@@ -89,7 +89,12 @@ fn configured_names_and_addresses_are_ours() {
         let answer = client.read_to_end();
         assert!(answer.starts_with("HTTP/1.1 403 "), "{host}: {answer}");
     }
-    let counted = || gateway.counters.request_ends.get(RequestEnd::SelfTarget.index());
+    let counted = || {
+        gateway
+            .counters
+            .request_ends
+            .get(RequestEnd::SelfTarget.index())
+    };
     eventually("all are counted", || counted() == 5);
 }
 

@@ -22,12 +22,10 @@ fn c_17_c_22_connect_wants_a_port_and_no_body() {
         let head = format!("CONNECT {target} HTTP/1.1\r\nHost: o\r\n\r\n");
         assert_malformed(head.as_bytes(), request(head.as_bytes()));
     }
-    let empty = b"CONNECT o:443 HTTP/1.0\r\nHost: o\r\nContent-Length: 0\r\nPragma: no-cache\r\n\r\n";
+    let empty =
+        b"CONNECT o:443 HTTP/1.0\r\nHost: o\r\nContent-Length: 0\r\nPragma: no-cache\r\n\r\n";
     assert!(request(empty).unwrap().is_connect(), "as WinINet sends it");
-    for fields in [
-        "Content-Length: 5",
-        "Transfer-Encoding: chunked",
-    ] {
+    for fields in ["Content-Length: 5", "Transfer-Encoding: chunked"] {
         let head = format!("CONNECT o:443 HTTP/1.1\r\nHost: o\r\n{fields}\r\n\r\n");
         assert_malformed(head.as_bytes(), request(head.as_bytes()));
     }
