@@ -1,11 +1,7 @@
 //! The command line: commands, flags, exit codes, signals.
 //!
 //! Owns: what the terminal shows. Called by: `main`. Never: serves anything itself.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "this is the room that talks to the terminal"
-)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the room that talks to the terminal")]
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -75,28 +71,16 @@ struct RunArgs {
 /// Runs a command line; the exit code is 64 for wrong use, 65 for unreadable input, 1 for any other failure.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match Cli::try_parse_from(arguments) {
-        Ok(Cli {
-            command: Command::Run(args),
-        }) => gateway(&args),
-        Ok(Cli {
-            command: Command::Check(args),
-        }) => check(&args),
-        Ok(Cli {
-            command: Command::Config,
-        }) => {
+        Ok(Cli { command: Command::Run(args) }) => gateway(&args),
+        Ok(Cli { command: Command::Check(args) }) => check(&args),
+        Ok(Cli { command: Command::Config }) => {
             // A reader that has seen enough (a pager, head(1)) is no failure.
-            io::stdout()
-                .write_all(config::print().as_bytes())
-                .unwrap_or_default();
+            io::stdout().write_all(config::print().as_bytes()).unwrap_or_default();
             ExitCode::SUCCESS
         }
         Err(error) => {
             // Help and version are results; everything else is wrong use.
-            let code = if error.use_stderr() {
-                ExitCode::from(USAGE)
-            } else {
-                ExitCode::SUCCESS
-            };
+            let code = if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
             error.print().unwrap_or_default();
             code
         }
@@ -121,20 +105,13 @@ fn check(args: &ConfigArgs) -> ExitCode {
 }
 
 fn gateway(args: &RunArgs) -> ExitCode {
-    let overrides = Overrides {
-        listen: args.listen.clone(),
-        admin: args.admin,
-    };
+    let overrides = Overrides { listen: args.listen.clone(), admin: args.admin };
     let path = args.file.config.as_deref();
     let settings = match config::load(path, &overrides) {
         Ok(settings) => settings,
         Err(error) => {
             eprintln!("floodgate: {error}");
-            return ExitCode::from(if matches!(error, LoadError::Invalid { .. }) {
-                FAILURE
-            } else {
-                UNREADABLE
-            });
+            return ExitCode::from(if matches!(error, LoadError::Invalid { .. }) { FAILURE } else { UNREADABLE });
         }
     };
     let level = log_to_stderr(settings.log.level);
@@ -157,9 +134,7 @@ fn gateway(args: &RunArgs) -> ExitCode {
             let filter = settings.log.level;
             match gateway.reload(settings) {
                 Ok(()) => {
-                    level
-                        .modify(|current| *current = filter)
-                        .unwrap_or_default();
+                    level.modify(|current| *current = filter).unwrap_or_default();
                     info!("configuration reloaded");
                 }
                 Err(error) => {
@@ -180,32 +155,21 @@ fn gateway(args: &RunArgs) -> ExitCode {
     info!("draining");
     match gateway.drain() {
         0 => info!("stopped"),
-        cut => warn!(
-            connections = cut,
-            "stopped; the drain time was over before these had finished"
-        ),
+        cut => warn!(connections = cut, "stopped; the drain time was over before these had finished"),
     }
     ExitCode::SUCCESS
 }
 
 fn log_to_stderr(level: LevelFilter) -> reload::Handle<LevelFilter, Registry> {
     let (filter, handle) = reload::Layer::new(level);
-    let lines = fmt::layer()
-        .with_writer(io::stderr)
-        .with_ansi(false)
-        .with_target(false);
-    tracing_subscriber::registry()
-        .with(filter)
-        .with(lines)
-        .init();
+    let lines = fmt::layer().with_writer(io::stderr).with_ansi(false).with_target(false);
+    tracing_subscriber::registry().with(filter).with(lines).init();
     handle
 }
 
 /// Serves signals until one of them means the end.
 fn wait_for_the_end(reload: impl Fn(), reopen: impl Fn()) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut hangup = signal(SignalKind::hangup())?;
         let mut user1 = signal(SignalKind::user_defined1())?;

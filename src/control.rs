@@ -42,10 +42,7 @@ pub(crate) async fn run(shared: Arc<Shared>, kernel: Arc<ArcSwapOption<KernelVie
 
 /// Half of the kernel's `TIME_WAIT` places are taken: closing costs none from here on (see [`crate::net::close`]).
 fn time_wait_is_short(view: &KernelView) -> bool {
-    view.sockets
-        .time_wait
-        .zip(view.time_wait_limit)
-        .is_some_and(|(used, limit)| used > limit / 2)
+    view.sockets.time_wait.zip(view.time_wait_limit).is_some_and(|(used, limit)| used > limit / 2)
 }
 
 /// One line per client, outcome and second, in the log and in the access log.

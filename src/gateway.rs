@@ -91,12 +91,9 @@ impl Gateway {
                 checked => checked.map_err(trying(format!("cannot listen on {address}")))?,
             }
             for mine in &mut sockets {
-                let socket =
-                    listen(address).map_err(trying(format!("cannot listen on {address}")))?;
+                let socket = listen(address).map_err(trying(format!("cannot listen on {address}")))?;
                 // The first of the group may have been given a port; the others join it.
-                address = socket
-                    .local_addr()
-                    .map_err(trying("local address of a listener"))?;
+                address = socket.local_addr().map_err(trying("local address of a listener"))?;
                 mine.push(socket);
             }
             listeners.push(address);
@@ -105,20 +102,12 @@ impl Gateway {
         let admin_socket = in_use(admin_address)
             .and_then(|()| listen(admin_address))
             .map_err(trying(format!("admin cannot listen on {admin_address}")))?;
-        let admin = admin_socket
-            .local_addr()
-            .map_err(trying("local address of the admin"))?;
+        let admin = admin_socket.local_addr().map_err(trying("local address of the admin"))?;
         let access = AccessLog::start(&settings.log.access, settings.log.access_format)
             .map_err(trying("cannot open the access log"))?;
-        let counters = Arc::new(Counters::new(
-            settings
-                .listeners
-                .iter()
-                .map(|listener| listener.address.to_string()),
-        ));
+        let counters = Arc::new(Counters::new(settings.listeners.iter().map(|listener| listener.address.to_string())));
         let settings = Arc::new(settings);
-        let rules =
-            Rules::new(Arc::clone(&settings), Arc::clone(&counters)).map_err(trying("resolver"))?;
+        let rules = Rules::new(Arc::clone(&settings), Arc::clone(&counters)).map_err(trying("resolver"))?;
         let shared = Arc::new(Shared {
             rules: ArcSwap::from_pointee(rules),
             own: Arc::new(ArcSwap::from_pointee(
@@ -151,10 +140,7 @@ impl Gateway {
     }
 
     fn start_worker(&mut self, number: usize, sockets: Vec<TcpListener>) -> Result<(), StartError> {
-        let worker = Arc::new(Worker {
-            shared: Arc::clone(&self.shared),
-            pool: crate::proxy::pool::Pool::default(),
-        });
+        let worker = Arc::new(Worker { shared: Arc::clone(&self.shared), pool: crate::proxy::pool::Pool::default() });
         self.start_thread(format!("worker-{number}"), move |runtime| {
             let _entered = runtime.enter();
             for (index, socket) in sockets.into_iter().enumerate() {
@@ -213,11 +199,7 @@ impl Gateway {
 
     /// A thread with a runtime of its own: connections of one worker never meet those of another, and the control thread
     /// answers while the workers are saturated.
-    fn start_thread(
-        &mut self,
-        name: String,
-        start: impl FnOnce(&Runtime) + Send + 'static,
-    ) -> Result<(), StartError> {
+    fn start_thread(&mut self, name: String, start: impl FnOnce(&Runtime) + Send + 'static) -> Result<(), StartError> {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(2)
@@ -230,10 +212,7 @@ impl Gateway {
             runtime.shutdown_background();
         };
         let what = format!("cannot start thread {name}");
-        let handle = thread::Builder::new()
-            .name(name)
-            .spawn(run)
-            .map_err(trying(what))?;
+        let handle = thread::Builder::new().name(name).spawn(run).map_err(trying(what))?;
         self.threads.push(Thread { stop, handle });
         Ok(())
     }
@@ -241,8 +220,7 @@ impl Gateway {
     /// Puts checked settings in force for new connections, as one snapshot.
     pub fn reload(&self, settings: Settings) -> Result<(), StartError> {
         let settings = Arc::new(settings);
-        let rules = Rules::new(Arc::clone(&settings), Arc::clone(&self.counters))
-            .map_err(trying("resolver"))?;
+        let rules = Rules::new(Arc::clone(&settings), Arc::clone(&self.counters)).map_err(trying("resolver"))?;
         self.shared.rules.store(Arc::new(rules));
         self.settings.store(settings);
         self.counters.reloads_applied.fetch_add(1, Relaxed);
@@ -288,11 +266,7 @@ impl Gateway {
 /// An error if somebody else listens there. Sharing a port among our own sockets would otherwise share it with a second
 /// gateway too, which would silently take half of the connections.
 fn in_use(address: SocketAddr) -> io::Result<()> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
@@ -305,17 +279,11 @@ fn no_ipv6(address: SocketAddr, error: &io::Error) -> bool {
     let absent = [libc::EAFNOSUPPORT, libc::EADDRNOTAVAIL];
     address.is_ipv6()
         && address.ip().is_unspecified()
-        && error
-            .raw_os_error()
-            .is_some_and(|code| absent.contains(&code))
+        && error.raw_os_error().is_some_and(|code| absent.contains(&code))
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         // IPv4 has sockets of its own: mapped addresses would cost larger objects and a second spelling of every client.
         socket.set_only_v6(true)?;
@@ -332,10 +300,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 fn raise_descriptor_limit(settings: &Settings) -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    let wanted = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
+    let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
     let raised = setrlimit(Resource::Nofile, wanted).is_ok();
     let descriptors = if raised { limit.maximum } else { limit.current }.unwrap_or(u64::MAX);
     // A client connection and its upstream.
@@ -343,8 +308,7 @@ fn raise_descriptor_limit(settings: &Settings) -> u64 {
     if descriptors < needed {
         warn!(
             descriptors,
-            needed,
-            "the open-files limit is too low for limits.connections: connections beyond it will be refused"
+            needed, "the open-files limit is too low for limits.connections: connections beyond it will be refused"
         );
     }
     descriptors
@@ -352,8 +316,5 @@ fn raise_descriptor_limit(settings: &Settings) -> u64 {
 
 /// Unique per process: a constant could not tell this gateway from another one in the path.
 fn pseudonym() -> String {
-    format!(
-        "floodgate-{:016x}",
-        ahash::RandomState::new().hash_one(std::process::id())
-    )
+    format!("floodgate-{:016x}", ahash::RandomState::new().hash_one(std::process::id()))
 }

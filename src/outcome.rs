@@ -238,24 +238,11 @@ mod tests {
         fn check(labels: &[&str]) {
             for (i, label) in labels.iter().enumerate() {
                 assert!(!labels[..i].contains(label), "{label} twice");
-                assert!(
-                    label.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
-                    "{label}"
-                );
+                assert!(label.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{label}");
             }
         }
-        check(
-            &ConnectionEnd::ALL
-                .iter()
-                .map(|e| e.label())
-                .collect::<Vec<_>>(),
-        );
-        check(
-            &RequestEnd::ALL
-                .iter()
-                .map(|e| e.label())
-                .collect::<Vec<_>>(),
-        );
+        check(&ConnectionEnd::ALL.iter().map(|e| e.label()).collect::<Vec<_>>());
+        check(&RequestEnd::ALL.iter().map(|e| e.label()).collect::<Vec<_>>());
         check(&Reason::ALL.iter().map(|e| e.label()).collect::<Vec<_>>());
         check(&Form::ALL.iter().map(|e| e.label()).collect::<Vec<_>>());
     }
@@ -265,10 +252,7 @@ mod tests {
         for end in RequestEnd::ALL {
             let row = end.row();
             if row.reason.is_some() {
-                assert!(
-                    row.status.is_some() && !row.text.is_empty() && !row.error.is_empty(),
-                    "{end:?}"
-                );
+                assert!(row.status.is_some() && !row.text.is_empty() && !row.error.is_empty(), "{end:?}");
             }
             assert_eq!(RequestEnd::ALL[end.index()], *end);
         }

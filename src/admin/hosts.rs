@@ -13,11 +13,7 @@ pub(super) fn accepted<B>(request: &Request<B>, own: [SocketAddr; 2], names: &[S
         return false;
     };
     let accepts = |authority: &str| names_us(authority, own, names);
-    host.to_str().is_ok_and(accepts)
-        && request
-            .uri()
-            .authority()
-            .is_none_or(|authority| accepts(authority.as_str()))
+    host.to_str().is_ok_and(accepts) && request.uri().authority().is_none_or(|authority| accepts(authority.as_str()))
 }
 
 /// Whether the authority is one of ours.
@@ -39,8 +35,7 @@ fn names_us(authority: &str, own: [SocketAddr; 2], names: &[String]) -> bool {
             let address = address.to_canonical();
             address == IpAddr::V4(Ipv4Addr::LOCALHOST)
                 || address == IpAddr::V6(Ipv6Addr::LOCALHOST)
-                || (!address.is_unspecified()
-                    && own.iter().any(|own| own.ip().to_canonical() == address))
+                || (!address.is_unspecified() && own.iter().any(|own| own.ip().to_canonical() == address))
         }
         Err(_) => host.eq_ignore_ascii_case("localhost"),
     };
@@ -51,10 +46,7 @@ fn names_us(authority: &str, own: [SocketAddr; 2], names: &[String]) -> bool {
 fn split(authority: &str) -> Option<(&str, Option<u16>)> {
     let (host, rest) = match authority.strip_prefix('[') {
         Some(bracketed) => bracketed.split_once(']')?,
-        None => authority
-            .find(':')
-            .and_then(|colon| authority.split_at_checked(colon))
-            .unwrap_or((authority, "")),
+        None => authority.find(':').and_then(|colon| authority.split_at_checked(colon)).unwrap_or((authority, "")),
     };
     match rest {
         "" => Some((host, None)),

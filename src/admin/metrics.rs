@@ -35,11 +35,7 @@ impl Exporter {
             .checked_sub(board.started.elapsed())
             .and_then(|started| started.duration_since(UNIX_EPOCH).ok())
             .unwrap_or_default();
-        Self {
-            board,
-            turned_away,
-            started: started.as_secs_f64(),
-        }
+        Self { board, turned_away, started: started.as_secs_f64() }
     }
 }
 
@@ -106,32 +102,16 @@ impl Exporter {
                 .iter()
                 .map(|(listener, count)| ([("listener", listener.as_str())], count.load(Relaxed))),
         )?;
-        page.counter(
-            "floodgate_requests_total",
-            "Requests read",
-            &counters.requests.load(Relaxed),
-        )?;
+        page.counter("floodgate_requests_total", "Requests read", &counters.requests.load(Relaxed))?;
         for (name, help, value) in [
-            (
-                "floodgate_connections_open",
-                "Connections from clients that are open",
-                &counters.connections_open,
-            ),
-            (
-                "floodgate_tunnels_open",
-                "Tunnels that are open",
-                &counters.tunnels_open,
-            ),
+            ("floodgate_connections_open", "Connections from clients that are open", &counters.connections_open),
+            ("floodgate_tunnels_open", "Tunnels that are open", &counters.tunnels_open),
             (
                 "floodgate_upstreams_open",
                 "Connections to origins that are open, pooled ones included",
                 &counters.upstreams_open,
             ),
-            (
-                "floodgate_upstreams_idle",
-                "Connections to origins that wait in the pool",
-                &counters.upstreams_idle,
-            ),
+            ("floodgate_upstreams_idle", "Connections to origins that wait in the pool", &counters.upstreams_idle),
         ] {
             page.gauge(name, help, Some(value.load(Relaxed)))?;
         }
@@ -153,17 +133,11 @@ impl Exporter {
             "Time from a complete request head to the last byte of the answer, tunnels excluded",
             &counters.request_seconds,
         )?;
-        page.histogram(
-            "floodgate_dns_seconds",
-            "Time to resolve a name",
-            &counters.dns_seconds,
-        )
+        page.histogram("floodgate_dns_seconds", "Time to resolve a name", &counters.dns_seconds)
     }
 
     fn gateway(&self, page: &mut Page<'_, '_>) -> fmt::Result {
-        let Board {
-            counters, access, ..
-        } = self.board.as_ref();
+        let Board { counters, access, .. } = self.board.as_ref();
         page.gauge(
             "floodgate_clients_tracked",
             "Clients with a state of their own",
@@ -179,31 +153,15 @@ impl Exporter {
             .map(|(labels, count)| (labels, count.load(Relaxed))),
         )?;
         for (name, help, value) in [
-            (
-                "floodgate_accept_errors_total",
-                "Accept calls that failed",
-                counters.accept_errors.load(Relaxed),
-            ),
-            (
-                "floodgate_panics_total",
-                "Panics contained: defects of the gateway",
-                counters.panics.load(Relaxed),
-            ),
-            (
-                "floodgate_access_log_lines_total",
-                "Lines of the access log written",
-                access.written(),
-            ),
+            ("floodgate_accept_errors_total", "Accept calls that failed", counters.accept_errors.load(Relaxed)),
+            ("floodgate_panics_total", "Panics contained: defects of the gateway", counters.panics.load(Relaxed)),
+            ("floodgate_access_log_lines_total", "Lines of the access log written", access.written()),
             (
                 "floodgate_access_log_dropped_total",
                 "Lines of the access log dropped because its queue was full or its file could not be written",
                 access.dropped(),
             ),
-            (
-                "floodgate_access_log_errors_total",
-                "Failed attempts to write or reopen the access log",
-                access.errors(),
-            ),
+            ("floodgate_access_log_errors_total", "Failed attempts to write or reopen the access log", access.errors()),
             (
                 "floodgate_admin_connections_refused_total",
                 "Admin connections closed unanswered because too many were open",
@@ -213,53 +171,24 @@ impl Exporter {
             page.counter(name, help, &value)?;
         }
         page.0
-            .encode_descriptor(
-                "floodgate_build",
-                "The version that runs",
-                None,
-                MetricType::Info,
-            )?
+            .encode_descriptor("floodgate_build", "The version that runs", None, MetricType::Info)?
             .encode_info(&[("version", env!("CARGO_PKG_VERSION"))])
     }
 
     fn process(&self, page: &mut Page<'_, '_>) -> fmt::Result {
         let process = Process::read();
         if let Some(seconds) = process.cpu_seconds {
-            page.counter(
-                "process_cpu_seconds_total",
-                "User and system CPU time of the process",
-                &seconds,
-            )?;
+            page.counter("process_cpu_seconds_total", "User and system CPU time of the process", &seconds)?;
         }
         for (name, help, value) in [
-            (
-                "process_resident_memory_bytes",
-                "Resident memory of the process",
-                process.resident,
-            ),
-            (
-                "process_virtual_memory_bytes",
-                "Virtual memory of the process",
-                process.mapped,
-            ),
-            (
-                "process_open_fds",
-                "Open descriptors of the process",
-                process.open_fds,
-            ),
-            (
-                "process_max_fds",
-                "Descriptors the process may have open",
-                process.max_fds,
-            ),
+            ("process_resident_memory_bytes", "Resident memory of the process", process.resident),
+            ("process_virtual_memory_bytes", "Virtual memory of the process", process.mapped),
+            ("process_open_fds", "Open descriptors of the process", process.open_fds),
+            ("process_max_fds", "Descriptors the process may have open", process.max_fds),
         ] {
             page.gauge(name, help, value)?;
         }
-        page.gauge(
-            "process_start_time_seconds",
-            "When the process started, in seconds since 1970",
-            Some(self.started),
-        )
+        page.gauge("process_start_time_seconds", "When the process started, in seconds since 1970", Some(self.started))
     }
 }
 
@@ -267,18 +196,12 @@ fn kernel_memory(kernel: &KernelView, page: &mut Page<'_, '_>) -> fmt::Result {
     page.gauges(
         "floodgate_kernel_slab_objects",
         "Active objects of a slab cache, an upper bound",
-        kernel
-            .slab
-            .iter()
-            .map(|(cache, slab)| ([("cache", *cache)], Some(slab.objects))),
+        kernel.slab.iter().map(|(cache, slab)| ([("cache", *cache)], Some(slab.objects))),
     )?;
     page.gauges(
         "floodgate_kernel_slab_bytes",
         "Memory a slab cache holds",
-        kernel
-            .slab
-            .iter()
-            .map(|(cache, slab)| ([("cache", *cache)], Some(slab.bytes))),
+        kernel.slab.iter().map(|(cache, slab)| ([("cache", *cache)], Some(slab.bytes))),
     )?;
     let sockets = &kernel.sockets;
     page.gauges(
@@ -294,21 +217,9 @@ fn kernel_memory(kernel: &KernelView, page: &mut Page<'_, '_>) -> fmt::Result {
         .map(|(family, state, count)| ([("family", family), ("state", state)], count)),
     )?;
     for (name, help, value) in [
-        (
-            "floodgate_kernel_orphan_limit",
-            "net.ipv4.tcp_max_orphans",
-            kernel.orphan_limit,
-        ),
-        (
-            "floodgate_kernel_time_wait_limit",
-            "net.ipv4.tcp_max_tw_buckets",
-            kernel.time_wait_limit,
-        ),
-        (
-            "floodgate_kernel_tcp_memory_bytes",
-            "Memory of TCP socket buffers",
-            kernel.tcp_memory,
-        ),
+        ("floodgate_kernel_orphan_limit", "net.ipv4.tcp_max_orphans", kernel.orphan_limit),
+        ("floodgate_kernel_time_wait_limit", "net.ipv4.tcp_max_tw_buckets", kernel.time_wait_limit),
+        ("floodgate_kernel_tcp_memory_bytes", "Memory of TCP socket buffers", kernel.tcp_memory),
     ] {
         page.gauge(name, help, value)?;
     }
@@ -316,10 +227,7 @@ fn kernel_memory(kernel: &KernelView, page: &mut Page<'_, '_>) -> fmt::Result {
         page.gauges(
             "floodgate_kernel_tcp_memory_limit_bytes",
             "net.ipv4.tcp_mem",
-            ["low", "pressure", "high"]
-                .into_iter()
-                .zip(limits)
-                .map(|(level, bytes)| ([("level", level)], Some(bytes))),
+            ["low", "pressure", "high"].into_iter().zip(limits).map(|(level, bytes)| ([("level", level)], Some(bytes))),
         )?;
     }
     Ok(())
@@ -332,31 +240,19 @@ fn kernel_events(tcp: &TcpExt, page: &mut Page<'_, '_>) -> fmt::Result {
             "Connections dropped because an accept queue was full",
             tcp.listen_overflows,
         ),
-        (
-            "floodgate_kernel_listen_drops_total",
-            "Connections dropped at a listener for any reason",
-            tcp.listen_drops,
-        ),
+        ("floodgate_kernel_listen_drops_total", "Connections dropped at a listener for any reason", tcp.listen_drops),
         (
             "floodgate_kernel_aborts_on_memory_total",
             "Connections reset for lack of memory or for too many orphans",
             tcp.aborts_on_memory,
         ),
-        (
-            "floodgate_kernel_memory_pressures_total",
-            "Times TCP entered memory pressure",
-            tcp.memory_pressures,
-        ),
+        ("floodgate_kernel_memory_pressures_total", "Times TCP entered memory pressure", tcp.memory_pressures),
         (
             "floodgate_kernel_time_wait_overflows_total",
             "Sockets that found no place in TIME_WAIT",
             tcp.time_wait_overflows,
         ),
-        (
-            "floodgate_kernel_syn_cookies_total",
-            "SYN cookies sent because a SYN queue was full",
-            tcp.syn_cookies,
-        ),
+        ("floodgate_kernel_syn_cookies_total", "SYN cookies sent because a SYN queue was full", tcp.syn_cookies),
     ] {
         if let Some(value) = value {
             page.counter(name, help, &value)?;
@@ -381,27 +277,16 @@ impl Page<'_, '_> {
         help: &str,
         rows: impl IntoIterator<Item = (L, u64)>,
     ) -> fmt::Result {
-        let mut family = self
-            .0
-            .encode_descriptor(stem(name), help, None, MetricType::Counter)?;
+        let mut family = self.0.encode_descriptor(stem(name), help, None, MetricType::Counter)?;
         for (labels, value) in rows {
-            family
-                .encode_family(&labels)?
-                .encode_counter::<NoLabelSet, _, f64>(&value, None)?;
+            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&value, None)?;
         }
         Ok(())
     }
 
-    fn gauge(
-        &mut self,
-        name: &str,
-        help: &str,
-        value: Option<impl EncodeGaugeValue>,
-    ) -> fmt::Result {
+    fn gauge(&mut self, name: &str, help: &str, value: Option<impl EncodeGaugeValue>) -> fmt::Result {
         let Some(value) = value else { return Ok(()) };
-        self.0
-            .encode_descriptor(name, help, None, MetricType::Gauge)?
-            .encode_gauge(&value)
+        self.0.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
     }
 
     fn gauges<L: EncodeLabelSet>(
@@ -410,16 +295,11 @@ impl Page<'_, '_> {
         help: &str,
         rows: impl IntoIterator<Item = (L, Option<u64>)>,
     ) -> fmt::Result {
-        let mut rows = rows
-            .into_iter()
-            .filter_map(|(labels, value)| Some((labels, value?)))
-            .peekable();
+        let mut rows = rows.into_iter().filter_map(|(labels, value)| Some((labels, value?))).peekable();
         if rows.peek().is_none() {
             return Ok(());
         }
-        let mut family = self
-            .0
-            .encode_descriptor(name, help, None, MetricType::Gauge)?;
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (labels, value) in rows {
             family.encode_family(&labels)?.encode_gauge(&value)?;
         }

@@ -145,10 +145,8 @@ pub async fn serve(listener: TcpListener, board: Arc<Board>) -> Infallible {
 
 /// The pause that follows `pause`; `None` where the error is that of one connection and the next may be fine (accept(2)).
 fn pause_after(error: &io::Error, pause: Duration) -> Option<Duration> {
-    let of_the_connection = matches!(
-        error.kind(),
-        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted
-    );
+    let of_the_connection =
+        matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted);
     (!of_the_connection).then(|| (pause * 2).min(LONGEST_PAUSE))
 }
 
@@ -178,15 +176,8 @@ impl Desk {
     fn new(board: Arc<Board>) -> Self {
         let turned_away = Arc::new(AtomicU64::new(0));
         let mut registry = Registry::default();
-        registry.register_collector(Box::new(metrics::Exporter::new(
-            Arc::clone(&board),
-            Arc::clone(&turned_away),
-        )));
-        Self {
-            board,
-            registry,
-            turned_away,
-        }
+        registry.register_collector(Box::new(metrics::Exporter::new(Arc::clone(&board), Arc::clone(&turned_away))));
+        Self { board, registry, turned_away }
     }
 
     fn admits(&self, peer: IpAddr) -> bool {
@@ -198,10 +189,7 @@ impl Desk {
     fn answer<B>(&self, peer: IpAddr, local: SocketAddr, request: &Request<B>) -> Answer {
         // Asked again for each request: a kept connection must not outlive a change of the settings.
         if !self.admits(peer) {
-            return line(
-                StatusCode::FORBIDDEN,
-                "This address is not in allow of [admin] in the configuration.\n",
-            );
+            return line(StatusCode::FORBIDDEN, "This address is not in allow of [admin] in the configuration.\n");
         }
         let own = [self.board.admin_address, local];
         if !hosts::accepted(request, own, &self.board.settings.load().admin.hosts) {
@@ -212,29 +200,20 @@ impl Desk {
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut answer = line(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD.\n");
-            answer
-                .headers_mut()
-                .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
             return answer;
         }
         match request.uri().path() {
             "/" => asset("text/html; charset=utf-8", include_str!("page/index.html")),
-            "/app.js" => asset(
-                "text/javascript; charset=utf-8",
-                include_str!("page/app.js"),
-            ),
+            "/app.js" => asset("text/javascript; charset=utf-8", include_str!("page/app.js")),
             "/style.css" => asset("text/css; charset=utf-8", include_str!("page/style.css")),
             "/healthz" => line(StatusCode::OK, "ok\n"),
-            "/readyz" if self.board.draining.load(Relaxed) => {
-                line(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
-            }
+            "/readyz" if self.board.draining.load(Relaxed) => line(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
             "/readyz" => line(StatusCode::OK, "ready\n"),
             "/metrics" => self.metrics(),
-            "/api/v1/status" => respond(
-                StatusCode::OK,
-                "application/json",
-                Bytes::from(status::status(&self.board).to_string()),
-            ),
+            "/api/v1/status" => {
+                respond(StatusCode::OK, "application/json", Bytes::from(status::status(&self.board).to_string()))
+            }
             _ => line(StatusCode::NOT_FOUND, "There is no such page.\n"),
         }
     }
@@ -242,25 +221,16 @@ impl Desk {
     fn metrics(&self) -> Answer {
         let mut text = String::with_capacity(32 << 10);
         match prometheus_client::encoding::text::encode(&mut text, &self.registry) {
-            Ok(()) => respond(
-                StatusCode::OK,
-                "application/openmetrics-text; version=1.0.0; charset=utf-8",
-                Bytes::from(text),
-            ),
-            Err(_) => line(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "The metrics cannot be written.\n",
-            ),
+            Ok(()) => {
+                respond(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", Bytes::from(text))
+            }
+            Err(_) => line(StatusCode::INTERNAL_SERVER_ERROR, "The metrics cannot be written.\n"),
         }
     }
 }
 
 fn line(status: StatusCode, text: &'static str) -> Answer {
-    respond(
-        status,
-        "text/plain; charset=utf-8",
-        Bytes::from_static(text.as_bytes()),
-    )
+    respond(status, "text/plain; charset=utf-8", Bytes::from_static(text.as_bytes()))
 }
 
 fn asset(kind: &'static str, text: &'static str) -> Answer {
@@ -278,9 +248,7 @@ fn respond(status: StatusCode, kind: &'static str, body: Bytes) -> Answer {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
     ] {
-        answer
-            .headers_mut()
-            .insert(name, HeaderValue::from_static(value));
+        answer.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     answer
 }

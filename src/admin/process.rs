@@ -28,9 +28,7 @@ impl Process {
         let status = fs::read_to_string("/proc/self/status").ok();
         let status = status.as_deref().unwrap_or_default();
         Self {
-            cpu_seconds: fs::read_to_string("/proc/self/stat")
-                .ok()
-                .and_then(|stat| cpu_seconds(&stat)),
+            cpu_seconds: fs::read_to_string("/proc/self/stat").ok().and_then(|stat| cpu_seconds(&stat)),
             resident: kilobytes(status, "VmRSS:"),
             mapped: kilobytes(status, "VmSize:"),
             open_fds: open_fds(),
@@ -81,10 +79,7 @@ mod tests {
         assert_eq!(cpu_seconds(stat), Some(3.0));
         assert_eq!(cpu_seconds(""), None);
         assert_eq!(cpu_seconds("7 (a) S 1"), None);
-        assert_eq!(
-            kilobytes("VmSize:\t  9 kB\nVmRSS:\t  2 kB\n", "VmRSS:"),
-            Some(2_048)
-        );
+        assert_eq!(kilobytes("VmSize:\t  9 kB\nVmRSS:\t  2 kB\n", "VmRSS:"), Some(2_048));
         assert_eq!(kilobytes("VmRSS:\tx kB\n", "VmRSS:"), None);
     }
 }

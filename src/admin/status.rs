@@ -43,11 +43,8 @@ fn view(kernel: &KernelView) -> Value {
         Some(limits) => limits.map(Some),
         None => [None; 3],
     };
-    let absent: Vec<Value> = kernel
-        .absent
-        .iter()
-        .map(|absent| json!({ "source": absent.source, "why": absent.why }))
-        .collect();
+    let absent: Vec<Value> =
+        kernel.absent.iter().map(|absent| json!({ "source": absent.source, "why": absent.why })).collect();
     json!({
         "slab": slab,
         "sockets": {
@@ -81,32 +78,16 @@ fn view(kernel: &KernelView) -> Value {
 fn traffic(board: &Board) -> Value {
     let counters = &board.counters;
     // Ends before beginnings, as for the metrics.
-    let connection_ends = numbers(
-        ConnectionEnd::ALL
-            .iter()
-            .map(|end| (end.label(), counters.connection_ends.get(end.index()))),
-    );
-    let request_ends = numbers(
-        RequestEnd::ALL
-            .iter()
-            .map(|end| (end.label(), counters.request_ends.get(end.index()))),
-    );
+    let connection_ends =
+        numbers(ConnectionEnd::ALL.iter().map(|end| (end.label(), counters.connection_ends.get(end.index()))));
+    let request_ends = numbers(RequestEnd::ALL.iter().map(|end| (end.label(), counters.request_ends.get(end.index()))));
     let refusals = numbers(Reason::ALL.iter().map(|reason| {
-        let forms = Form::ALL
-            .iter()
-            .map(|form| counters.refusals(*reason, *form));
+        let forms = Form::ALL.iter().map(|form| counters.refusals(*reason, *form));
         (reason.label(), forms.sum())
     }));
-    let bytes = numbers(
-        Direction::ALL
-            .iter()
-            .map(|direction| (direction.label(), counters.bytes.get(*direction as usize))),
-    );
-    let accepted: u64 = counters
-        .connections
-        .iter()
-        .map(|(_, count)| count.load(Relaxed))
-        .sum();
+    let bytes =
+        numbers(Direction::ALL.iter().map(|direction| (direction.label(), counters.bytes.get(*direction as usize))));
+    let accepted: u64 = counters.connections.iter().map(|(_, count)| count.load(Relaxed)).sum();
     json!({
         "connections": {
             "open": counters.connections_open.load(Relaxed),
@@ -133,8 +114,7 @@ fn traffic(board: &Board) -> Value {
 }
 
 fn numbers(rows: impl Iterator<Item = (&'static str, u64)>) -> Map<String, Value> {
-    rows.map(|(label, count)| (label.to_owned(), count.into()))
-        .collect()
+    rows.map(|(label, count)| (label.to_owned(), count.into())).collect()
 }
 
 /// The clients refused most, then those with the most open connections, each once.
@@ -143,10 +123,7 @@ fn numbers(rows: impl Iterator<Item = (&'static str, u64)>) -> Map<String, Value
 fn clients(board: &Board) -> Vec<Value> {
     let rows = (board.clients)(CLIENTS);
     let unlisted = if rows.len() < CLIENTS { Some(0) } else { None };
-    let sockets: AHashMap<&str, u32> = rows
-        .iter()
-        .map(|row| (row.address.as_str(), row.sockets))
-        .collect();
+    let sockets: AHashMap<&str, u32> = rows.iter().map(|row| (row.address.as_str(), row.sockets)).collect();
     let offenders = board.refusals.board();
     let mut list = Vec::with_capacity(offenders.len() + rows.len());
     let mut listed = AHashSet::with_capacity(offenders.len());
@@ -182,6 +159,5 @@ fn clients(board: &Board) -> Vec<Value> {
 }
 
 fn unix_seconds(at: SystemTime) -> u64 {
-    at.duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
+    at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

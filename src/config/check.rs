@@ -19,13 +19,7 @@ pub(super) struct Conflict {
 
 impl Conflict {
     fn new(key: String, value: String, with: String, reason: String, remedy: &str) -> Self {
-        let problem = Problem {
-            key,
-            value,
-            reason,
-            remedy: remedy.to_owned(),
-            line: None,
-        };
+        let problem = Problem { key, value, reason, remedy: remedy.to_owned(), line: None };
         Self { problem, with }
     }
 }
@@ -105,9 +99,7 @@ fn loops(settings: &Settings, bound: &[(String, SocketAddr)]) -> Vec<Conflict> {
     let entries = settings.own.allow.iter().enumerate();
     entries
         .filter_map(|(index, entry)| {
-            let (with, _) = bound
-                .iter()
-                .find(|(_, address)| arrives_at(entry, *address, &settings.own))?;
+            let (with, _) = bound.iter().find(|(_, address)| arrives_at(entry, *address, &settings.own))?;
             Some(Conflict::new(
                 format!("{}[{index}]", SELF_ALLOW.row.path),
                 show(entry),

@@ -14,8 +14,7 @@ use super::keys::{self, KEYS, Key, Listed, NOT_BUILT, SECTIONS};
 use super::kinds::{Found, Kind, not_expected};
 use super::problem::{Fault, MAX_PROBLEMS, Problem, Problems, shown};
 use super::settings::{
-    Admin, Clients, Destinations, HostName, Limits, Listener, Log, Own, Runtime, Settings,
-    Timeouts, Upstream,
+    Admin, Clients, Destinations, HostName, Limits, Listener, Log, Own, Runtime, Settings, Timeouts, Upstream,
 };
 
 /// At most so many listeners: each costs a socket and a task on every worker.
@@ -48,16 +47,9 @@ impl Draft {
                 .iter()
                 .find(|(key, _)| conflict.problem.key.starts_with(key.as_str()))
                 .map(|(_, line)| *line);
-            self.problems.push(Problem {
-                line,
-                ..conflict.problem
-            });
+            self.problems.push(Problem { line, ..conflict.problem });
         }
-        if self.problems.is_empty() {
-            Ok(self.settings)
-        } else {
-            Err(Problems::new(self.problems))
-        }
+        if self.problems.is_empty() { Ok(self.settings) } else { Err(Problems::new(self.problems)) }
     }
 }
 
@@ -75,11 +67,7 @@ pub(super) fn read(text: &str) -> Result<Draft, Problems> {
     }
     let settings = settings(&mut file);
     file.unknown_keys();
-    Ok(Draft {
-        settings,
-        problems: file.problems,
-        lines: file.lines,
-    })
+    Ok(Draft { settings, problems: file.problems, lines: file.lines })
 }
 
 fn settings(file: &mut File<'_>) -> Settings {
@@ -106,15 +94,8 @@ fn settings(file: &mut File<'_>) -> Settings {
             allow: file.read(&keys::ADMIN_ALLOW),
             hosts: file.read(&keys::ADMIN_HOSTS),
         },
-        own: Own {
-            addresses,
-            names,
-            allow: file.read(&keys::SELF_ALLOW),
-        },
-        clients: Clients {
-            allow: file.read(&keys::CLIENTS_ALLOW),
-            exempt: file.read(&keys::CLIENTS_EXEMPT),
-        },
+        own: Own { addresses, names, allow: file.read(&keys::SELF_ALLOW) },
+        clients: Clients { allow: file.read(&keys::CLIENTS_ALLOW), exempt: file.read(&keys::CLIENTS_EXEMPT) },
         destinations: Destinations {
             connect_ports: file.read(&keys::CONNECT_PORTS),
             http_ports: file.read(&keys::HTTP_PORTS),
@@ -175,9 +156,7 @@ fn listeners(file: &mut File<'_>) -> Vec<Listener> {
     let Some(configured) = configured.filter(|tables| !tables.is_empty()) else {
         return keys::LISTENERS
             .iter()
-            .map(|default| Listener {
-                address: built_in(&keys::LISTENER_ADDRESS, default),
-            })
+            .map(|default| Listener { address: built_in(&keys::LISTENER_ADDRESS, default) })
             .collect();
     };
     if let Some(first) = configured.get(MAX_LISTENERS) {
@@ -198,23 +177,15 @@ fn listeners(file: &mut File<'_>) -> Vec<Listener> {
             }
             file.value(table.get(mode.row.name), mode, &path(mode.row.name));
             let found = table.get(address.row.name);
-            Listener {
-                address: file.value(found, address, &path(address.row.name)),
-            }
+            Listener { address: file.value(found, address, &path(address.row.name)) }
         })
         .collect()
 }
 
 /// A default of the table, read.
-#[expect(
-    clippy::expect_used,
-    reason = "defaults are constants of the table of keys, and a test reads each of them"
-)]
+#[expect(clippy::expect_used, reason = "defaults are constants of the table of keys, and a test reads each of them")]
 fn built_in<K: Kind>(key: &Key<K>, default: &str) -> K::Value {
-    DeValue::parse(default)
-        .ok()
-        .and_then(|value| key.kind.read(&value).ok())
-        .expect("a default of the table of keys")
+    DeValue::parse(default).ok().and_then(|value| key.kind.read(&value).ok()).expect("a default of the table of keys")
 }
 
 fn array<'a>(found: &'a Found<'_>) -> Option<&'a [Spanned<DeValue<'a>>]> {
@@ -244,9 +215,8 @@ impl<'a> File<'a> {
     /// The value of a key of an ordinary table: what the file says, else the default.
     fn read<K: Kind>(&mut self, key: &Key<K>) -> K::Value {
         let section = self.table.get(key.row.section);
-        let found = section
-            .and_then(|section| section.get_ref().as_table())
-            .and_then(|section| section.get(key.row.name));
+        let found =
+            section.and_then(|section| section.get_ref().as_table()).and_then(|section| section.get(key.row.name));
         self.value(found, key, key.row.path)
     }
 
@@ -300,10 +270,7 @@ impl<'a> File<'a> {
     fn unknown_in_listeners(&mut self, value: &Found<'_>) {
         let wrong = |found: &DeValue<'_>| {
             let fault = not_expected("[[listener]]", found);
-            Fault::new(
-                fault.reason,
-                "write [[listener]], with two brackets, for each listener",
-            )
+            Fault::new(fault.reason, "write [[listener]], with two brackets, for each listener")
         };
         let Some(listeners) = array(value) else {
             self.problem("listener", None, value.span(), wrong(value.get_ref()));
@@ -335,11 +302,7 @@ impl<'a> File<'a> {
             if self.enough() {
                 return;
             }
-            let fault = if is_unbuilt(section, key) {
-                not_built()
-            } else {
-                unknown(section, key)
-            };
+            let fault = if is_unbuilt(section, key) { not_built() } else { unknown(section, key) };
             let path = format!("{path}.{key}");
             self.problem(&path, Some(value.span()), name.span(), fault);
         }

@@ -35,10 +35,7 @@ pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
 
 /// Reads an address with or without a port (then 53).
 pub(super) fn dns_server(text: &str) -> Result<SocketAddr, Fault> {
-    let server = text
-        .parse::<IpAddr>()
-        .map(|ip| SocketAddr::new(ip, DNS_PORT))
-        .or_else(|_| text.parse());
+    let server = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, DNS_PORT)).or_else(|_| text.parse());
     match server.map(canonical) {
         Ok(server) if server.port() > 0 && can_be_one_host(server.ip()) => Ok(server),
         _ => Err(Fault::new(
@@ -81,46 +78,29 @@ where
 }
 
 fn can_be_one_host(address: IpAddr) -> bool {
-    !address.is_unspecified()
-        && !address.is_multicast()
-        && address != IpAddr::V4(Ipv4Addr::BROADCAST)
+    !address.is_unspecified() && !address.is_multicast() && address != IpAddr::V4(Ipv4Addr::BROADCAST)
 }
 
 /// Reads a network, or an address as the network of it alone.
 pub(super) fn network(text: &str) -> Result<IpNet, Fault> {
-    let network = text
-        .parse::<IpNet>()
-        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
-        .map(unmapped)
-        .map_err(|_| {
-            Fault::new(
-                "is neither a network nor an address",
-                "write \"10.0.0.0/8\", \"fd00::/8\" or an address",
-            )
+    let network =
+        text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).map(unmapped).map_err(|_| {
+            Fault::new("is neither a network nor an address", "write \"10.0.0.0/8\", \"fd00::/8\" or an address")
         })?;
     if network == network.trunc() {
         Ok(network)
     } else {
         Err(Fault::new(
             "has bits set behind the prefix",
-            format!(
-                "write \"{}\" for the network or \"{}\" for the address",
-                network.trunc(),
-                network.addr()
-            ),
+            format!("write \"{}\" for the network or \"{}\" for the address", network.trunc(), network.addr()),
         ))
     }
 }
 
 /// `::ffff:10.0.0.0/104` is `10.0.0.0/8`: clients and destinations are compared in IPv4 form.
 fn unmapped(network: IpNet) -> IpNet {
-    match (
-        network.addr().to_canonical(),
-        network.prefix_len().checked_sub(96),
-    ) {
-        (IpAddr::V4(v4), Some(prefix)) if network.addr().is_ipv6() => {
-            IpNet::new(v4.into(), prefix).unwrap_or(network)
-        }
+    match (network.addr().to_canonical(), network.prefix_len().checked_sub(96)) {
+        (IpAddr::V4(v4), Some(prefix)) if network.addr().is_ipv6() => IpNet::new(v4.into(), prefix).unwrap_or(network),
         _ => network,
     }
 }
@@ -129,18 +109,13 @@ fn unmapped(network: IpNet) -> IpNet {
 pub(super) fn name(text: &str) -> Result<String, Fault> {
     let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
     if !name.is_ascii() {
-        return Err(Fault::new(
-            "is a name with letters beyond ASCII",
-            "write its form in DNS, which begins with xn--",
-        ));
+        return Err(Fault::new("is a name with letters beyond ASCII", "write its form in DNS, which begins with xn--"));
     }
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
     };
     if name.len() > 253 || !name.split('.').all(is_label) {
         return Err(Fault::new(
@@ -162,13 +137,9 @@ pub(super) fn name(text: &str) -> Result<String, Fault> {
 
 /// Reads an address (IPv6 with or without brackets) or a name.
 pub(super) fn host(text: &str) -> Result<HostName, Fault> {
-    let bare = text
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'));
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     match bare.unwrap_or(text).parse::<IpAddr>() {
-        Ok(address) if bare.is_none() || address.is_ipv6() => {
-            Ok(HostName::Address(address.to_canonical()))
-        }
+        Ok(address) if bare.is_none() || address.is_ipv6() => Ok(HostName::Address(address.to_canonical())),
         _ => name(text).map(HostName::Name),
     }
 }
@@ -261,15 +232,7 @@ mod tests {
             let fault = host_text(text).unwrap_err();
             assert_eq!(fault.reason, "is not a host name", "{text}");
         }
-        for text in [
-            "127.1",
-            "2130706433",
-            "0x7f000001",
-            "256.1.1.1",
-            "1.2.3.4.5",
-            "a.0x",
-            "010",
-        ] {
+        for text in ["127.1", "2130706433", "0x7f000001", "256.1.1.1", "1.2.3.4.5", "a.0x", "010"] {
             let fault = host_text(text).unwrap_err();
             assert!(fault.reason.starts_with("is a number"), "{text}");
         }
@@ -279,8 +242,7 @@ mod tests {
 
     #[test]
     fn pairs() {
-        let shown =
-            |text: &str| host_port(text).map(|pair| format!("{:?} {}", pair.host, pair.port));
+        let shown = |text: &str| host_port(text).map(|pair| format!("{:?} {}", pair.host, pair.port));
         for (text, pair) in [
             ("10.115.5.2:8443", "Address(10.115.5.2) 8443"),
             ("[::FFFF:10.0.0.1]:80", "Address(10.0.0.1) 80"),
@@ -302,11 +264,7 @@ mod tests {
             (":80", "is not a host name"),
             ("http://a:80", "is an IPv6 address without brackets"),
         ] {
-            assert_eq!(
-                shown(text).map_err(|fault| fault.reason),
-                Err(reason.to_owned()),
-                "{text}"
-            );
+            assert_eq!(shown(text).map_err(|fault| fault.reason), Err(reason.to_owned()), "{text}");
         }
     }
 
@@ -323,24 +281,9 @@ mod tests {
             assert_eq!(network(text).unwrap().to_string(), expected, "{text}");
         }
         let fault = network("10.1.2.3/8").unwrap_err();
-        assert_eq!(
-            fault.remedy,
-            "write \"10.0.0.0/8\" for the network or \"10.1.2.3\" for the address"
-        );
-        for text in [
-            "",
-            "10.0.0.0/33",
-            "10/8",
-            "10.0.0.0/-1",
-            "10.0.0.0/",
-            "lan",
-            "10.0.0.0/255.0.0.0x",
-        ] {
-            assert_eq!(
-                network(text).unwrap_err().reason,
-                "is neither a network nor an address",
-                "{text}"
-            );
+        assert_eq!(fault.remedy, "write \"10.0.0.0/8\" for the network or \"10.1.2.3\" for the address");
+        for text in ["", "10.0.0.0/33", "10/8", "10.0.0.0/-1", "10.0.0.0/", "lan", "10.0.0.0/255.0.0.0x"] {
+            assert_eq!(network(text).unwrap_err().reason, "is neither a network nor an address", "{text}");
         }
     }
 
@@ -365,28 +308,14 @@ mod tests {
         ] {
             assert_eq!(shown(text).as_deref(), Ok(expected), "{text}");
         }
-        for text in [
-            "*",
-            "*:443",
-            "**.a",
-            "*a.b",
-            "*.",
-            "*.*.a",
-            "a.*",
-            "http://a/",
-            "",
-            "*.10.0.0.1",
-        ] {
+        for text in ["*", "*:443", "**.a", "*a.b", "*.", "*.*.a", "a.*", "http://a/", "", "*.10.0.0.1"] {
             rule(text).unwrap_err();
         }
     }
 
     #[test]
     fn sockets() {
-        assert_eq!(
-            socket("[::ffff:127.0.0.1]:80").unwrap().to_string(),
-            "127.0.0.1:80"
-        );
+        assert_eq!(socket("[::ffff:127.0.0.1]:80").unwrap().to_string(), "127.0.0.1:80");
         assert_eq!(socket("127.0.0.1:0").unwrap().port(), 0);
         let remedy = |text| socket(text).unwrap_err().remedy;
         assert_eq!(remedy(":3128"), "write \"0.0.0.0:3128\" or \"[::]:3128\"");
@@ -394,23 +323,10 @@ mod tests {
         assert!(remedy("localhost:3128").contains("names are not looked up"));
         assert!(remedy("127.0.0.1:65536").contains("127.0.0.1:3128"));
 
-        assert_eq!(
-            dns_server("192.0.2.53").unwrap().to_string(),
-            "192.0.2.53:53"
-        );
-        assert_eq!(
-            dns_server("2001:db8::53").unwrap().to_string(),
-            "[2001:db8::53]:53"
-        );
+        assert_eq!(dns_server("192.0.2.53").unwrap().to_string(), "192.0.2.53:53");
+        assert_eq!(dns_server("2001:db8::53").unwrap().to_string(), "[2001:db8::53]:53");
         assert_eq!(dns_server("[2001:db8::53]:5353").unwrap().port(), 5353);
-        for text in [
-            "",
-            "dns.example",
-            "192.0.2.53:0",
-            "0.0.0.0",
-            "224.0.0.1",
-            "255.255.255.255",
-        ] {
+        for text in ["", "dns.example", "192.0.2.53:0", "0.0.0.0", "224.0.0.1", "255.255.255.255"] {
             dns_server(text).unwrap_err();
         }
 

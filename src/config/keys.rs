@@ -11,9 +11,7 @@ use tracing::level_filters::LevelFilter;
 use super::hosts;
 use super::kinds::{Choice, Count, Kind, List, PortList, Size, Span, Text};
 use super::problem::Fault;
-use super::settings::{
-    AccessFormat, AccessTarget, DestinationRule, HostName, HostPort, Rate, Settings,
-};
+use super::settings::{AccessFormat, AccessTarget, DestinationRule, HostName, HostPort, Rate, Settings};
 use super::units;
 
 /// A key and how its value is read.
@@ -63,33 +61,23 @@ impl<K: Kind> Listed for Key<K> {
 
 /// The tables of the file, in the order they are printed, and what they are for.
 pub(super) const SECTIONS: &[(&str, &str)] = &[
-    (
-        "listener",
-        "Where clients connect. Give one [[listener]] per address; giving any replaces the defaults.",
-    ),
+    ("listener", "Where clients connect. Give one [[listener]] per address; giving any replaces the defaults."),
     ("runtime", "The process."),
     ("admin", "Dashboard, metrics and API."),
-    (
-        "self",
-        "What counts as this box besides every local address, which is found live.",
-    ),
+    ("self", "What counts as this box besides every local address, which is found live."),
     ("clients", "Who is served."),
     (
         "destinations",
         "What may be reached. Loopback, link-local and private destinations are denied unless allowed here.",
     ),
-    (
-        "limits",
-        "Per client (an IPv4 address, an IPv6 /64) and for the box.",
-    ),
+    ("limits", "Per client (an IPv4 address, an IPv6 /64) and for the box."),
     ("timeouts", "How long a client may take."),
     ("upstream", "Connections to destinations."),
     ("log", "Access log and diagnostics."),
 ];
 
 /// Keys of later versions: an error that says so. An empty name stands for all of the table.
-pub(super) const NOT_BUILT: &[(&str, &str)] =
-    &[("guard", ""), ("alarm", ""), ("admin", "token-file")];
+pub(super) const NOT_BUILT: &[(&str, &str)] = &[("guard", ""), ("alarm", ""), ("admin", "token-file")];
 
 /// The addresses listened on if the file has no `[[listener]]`, as TOML.
 pub(super) const LISTENERS: [&str; 2] = [LISTENER_ADDRESS.row.default, r#""[::]:3128""#];
@@ -241,20 +229,12 @@ keys! {
 
 const DAY: Duration = Duration::from_hours(24);
 
-const WAIT: Span = Span {
-    min: Duration::from_millis(1),
-    max: DAY,
-};
+const WAIT: Span = Span { min: Duration::from_millis(1), max: DAY };
 
-const RATE: Text<Rate> = Text {
-    form: "a rate such as \"200/s, burst 1000\"",
-    parse: units::rate,
-};
+const RATE: Text<Rate> = Text { form: "a rate such as \"200/s, burst 1000\"", parse: units::rate };
 
-const NETWORKS: List<IpNet> = List {
-    form: "a list of networks and addresses such as [\"10.0.0.0/8\", \"fd00::/8\"]",
-    parse: hosts::network,
-};
+const NETWORKS: List<IpNet> =
+    List { form: "a list of networks and addresses such as [\"10.0.0.0/8\", \"fd00::/8\"]", parse: hosts::network };
 
 const RULES: List<DestinationRule> = List {
     form: "a list of networks, addresses, host:port, names and patterns such as \
@@ -265,10 +245,9 @@ const RULES: List<DestinationRule> = List {
 fn mode(text: &str) -> Result<(), Fault> {
     match text {
         "explicit" => Ok(()),
-        "redirect" | "tproxy" => Err(Fault::new(
-            "transparent modes are not built in this version",
-            "write \"explicit\"",
-        )),
+        "redirect" | "tproxy" => {
+            Err(Fault::new("transparent modes are not built in this version", "write \"explicit\""))
+        }
         _ => Err(Fault::new("must be \"explicit\"", "")),
     }
 }

@@ -88,11 +88,7 @@ impl Kind for Span {
 
     fn read(&self, found: &Found<'_>) -> Result<Duration, Vec<Flaw>> {
         let duration = text(self, found, units::duration)?;
-        if (self.min..=self.max).contains(&duration) {
-            Ok(duration)
-        } else {
-            Err(out_of_range(self, found))
-        }
+        if (self.min..=self.max).contains(&duration) { Ok(duration) } else { Err(out_of_range(self, found)) }
     }
 }
 
@@ -118,11 +114,7 @@ impl Kind for Size {
 
     fn read(&self, found: &Found<'_>) -> Result<usize, Vec<Flaw>> {
         let size = text(self, found, units::size)?;
-        if (self.min..=self.max).contains(&size) {
-            Ok(size)
-        } else {
-            Err(out_of_range(self, found))
-        }
+        if (self.min..=self.max).contains(&size) { Ok(size) } else { Err(out_of_range(self, found)) }
     }
 }
 
@@ -133,11 +125,7 @@ impl<T: Copy + Sync> Kind for Choice<T> {
     type Value = T;
 
     fn form(&self) -> String {
-        let words: Vec<_> = self
-            .0
-            .iter()
-            .map(|(word, _)| format!("\"{word}\""))
-            .collect();
+        let words: Vec<_> = self.0.iter().map(|(word, _)| format!("\"{word}\"")).collect();
         format!("one of {}", words.join(", "))
     }
 
@@ -206,17 +194,10 @@ impl Kind for PortList {
     }
 
     fn read(&self, found: &Found<'_>) -> Result<Ports, Vec<Flaw>> {
-        let mut ranges = entries(self, found, |entry| {
-            match (entry.as_integer(), entry.as_str()) {
-                (Some(integer), _) if integer.radix() == 10 => {
-                    units::port(integer.as_str()).map(|port| (port, port))
-                }
-                (_, Some(text)) => units::port_range(text),
-                _ => Err(not_expected(
-                    "a port such as 443 or a range such as \"1024-65535\"",
-                    entry,
-                )),
-            }
+        let mut ranges = entries(self, found, |entry| match (entry.as_integer(), entry.as_str()) {
+            (Some(integer), _) if integer.radix() == 10 => units::port(integer.as_str()).map(|port| (port, port)),
+            (_, Some(text)) => units::port_range(text),
+            _ => Err(not_expected("a port such as 443 or a range such as \"1024-65535\"", entry)),
         })?;
         ranges.sort_unstable();
         let mut merged: Vec<(u16, u16)> = Vec::with_capacity(ranges.len());
@@ -255,10 +236,7 @@ fn entries<K: Kind, T>(
         return Err(whole(
             found,
             Fault::new(
-                format!(
-                    "has {} entries, at most {MAX_ENTRIES} are taken",
-                    array.len()
-                ),
+                format!("has {} entries, at most {MAX_ENTRIES} are taken", array.len()),
                 "join neighbouring entries",
             ),
         ));
@@ -268,26 +246,14 @@ fn entries<K: Kind, T>(
     for (index, entry) in array.iter().enumerate() {
         match parse(entry.get_ref()) {
             Ok(value) => good.push(value),
-            Err(fault) => flaws.push(Flaw {
-                index: Some(index),
-                span: entry.span(),
-                fault,
-            }),
+            Err(fault) => flaws.push(Flaw { index: Some(index), span: entry.span(), fault }),
         }
     }
-    if flaws.is_empty() {
-        Ok(good)
-    } else {
-        Err(flaws)
-    }
+    if flaws.is_empty() { Ok(good) } else { Err(flaws) }
 }
 
 fn whole(found: &Found<'_>, fault: Fault) -> Vec<Flaw> {
-    vec![Flaw {
-        index: None,
-        span: found.span(),
-        fault,
-    }]
+    vec![Flaw { index: None, span: found.span(), fault }]
 }
 
 fn out_of_range<K: Kind>(kind: &K, found: &Found<'_>) -> Vec<Flaw> {

@@ -92,16 +92,9 @@ pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Settings, Load
 }
 
 /// [`load`] with another default path.
-fn load_or(
-    path: Option<&Path>,
-    default: &Path,
-    overrides: &Overrides,
-) -> Result<Settings, LoadError> {
+fn load_or(path: Option<&Path>, default: &Path, overrides: &Overrides) -> Result<Settings, LoadError> {
     let chosen = path.unwrap_or(default);
-    let unreadable = |error| LoadError::Unreadable {
-        path: chosen.to_owned(),
-        error,
-    };
+    let unreadable = |error| LoadError::Unreadable { path: chosen.to_owned(), error };
     let file = match File::open(chosen) {
         Ok(file) => Some(file),
         Err(error) if path.is_none() && error.kind() == io::ErrorKind::NotFound => None,
@@ -120,10 +113,7 @@ fn load_or(
                     problem.key = flag(&problem.key, overrides);
                 }
             }
-            LoadError::Invalid {
-                path: from,
-                problems,
-            }
+            LoadError::Invalid { path: from, problems }
         })
 }
 
@@ -131,19 +121,13 @@ fn read(file: File) -> io::Result<String> {
     let mut bytes = Vec::new();
     file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_FILE {
-        return Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            "longer than 1 MiB: not a configuration",
-        ));
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "longer than 1 MiB: not a configuration"));
     }
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let before = error.as_bytes().iter().take(valid);
         let line = before.filter(|byte| **byte == b'\n').count() + 1;
-        io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("line {line}: not UTF-8 text; save the file as UTF-8"),
-        )
+        io::Error::new(io::ErrorKind::InvalidData, format!("line {line}: not UTF-8 text; save the file as UTF-8"))
     })
 }
 
@@ -181,8 +165,7 @@ mod tests {
     #[test]
     fn flags_go_before_the_file() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(b"[[listener]]\naddress = '127.0.0.1:9128'\n[limits]\nconnections = 7\n")
-            .unwrap();
+        file.write_all(b"[[listener]]\naddress = '127.0.0.1:9128'\n[limits]\nconnections = 7\n").unwrap();
         let nowhere = Path::new("/nonexistent/floodgate.toml");
         let load = |path: Option<&Path>, default: &Path, listen: &[&str], admin: Option<&str>| {
             let overrides = Overrides {
@@ -193,29 +176,12 @@ mod tests {
         };
         let path = file.path();
 
-        let settings = load(
-            Some(path),
-            nowhere,
-            &["[::ffff:127.0.0.1]:5", "[::1]:5"],
-            None,
-        )
-        .unwrap();
+        let settings = load(Some(path), nowhere, &["[::ffff:127.0.0.1]:5", "[::1]:5"], None).unwrap();
         assert_eq!(settings.limits.connections, 7);
-        let listeners: Vec<_> = settings
-            .listeners
-            .iter()
-            .map(|l| l.address.to_string())
-            .collect();
+        let listeners: Vec<_> = settings.listeners.iter().map(|l| l.address.to_string()).collect();
         assert_eq!(listeners, ["127.0.0.1:5", "[::1]:5"]);
         // Flags mend a conflict of the file, and make one.
-        assert_eq!(
-            load(None, path, &[], Some("127.0.0.1:6"))
-                .unwrap()
-                .admin
-                .address
-                .port(),
-            6
-        );
+        assert_eq!(load(None, path, &[], Some("127.0.0.1:6")).unwrap().admin.address.port(), 6);
         assert_eq!(
             load(Some(path), nowhere, &["127.0.0.1:5"], Some("127.0.0.1:5")),
             Err(format!(
@@ -224,10 +190,7 @@ mod tests {
             ))
         );
         let told = load(None, nowhere, &["127.0.0.1:5", "127.0.0.1:5"], None).unwrap_err();
-        assert!(
-            told.starts_with("--listen = \"127.0.0.1:5\": the same address"),
-            "{told}"
-        );
+        assert!(told.starts_with("--listen = \"127.0.0.1:5\": the same address"), "{told}");
         assert_eq!(load(None, nowhere, &[], None), Ok(Settings::defaults()));
         let told = load(Some(nowhere), path, &[], None).unwrap_err();
         assert!(told.starts_with("/nonexistent/floodgate.toml: "), "{told}");
@@ -245,14 +208,8 @@ mod tests {
             }
         };
         assert_eq!(load(&vec![b'\n'; 1 << 20]), "");
-        assert_eq!(
-            load(&vec![b'\n'; (1 << 20) + 1]),
-            "longer than 1 MiB: not a configuration"
-        );
-        assert_eq!(
-            load(b"# \n\xff\n"),
-            "line 2: not UTF-8 text; save the file as UTF-8"
-        );
+        assert_eq!(load(&vec![b'\n'; (1 << 20) + 1]), "longer than 1 MiB: not a configuration");
+        assert_eq!(load(b"# \n\xff\n"), "line 2: not UTF-8 text; save the file as UTF-8");
         assert_eq!(load(b"log.level = 1\nx = 2").lines().count(), 2);
         let directory = load_or(Some(Path::new("/")), Path::new("/"), &Overrides::default());
         assert!(matches!(directory, Err(LoadError::Unreadable { .. })));

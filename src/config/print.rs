@@ -7,10 +7,8 @@ use super::keys::{KEYS, LISTENERS, Listed, SECTIONS};
 /// Every key with its documentation and its default; reading it gives [`super::Settings::defaults`].
 pub fn print() -> String {
     let mut lines = vec![
-        "# The configuration of floodgate: every key with its default. Keep only what you change."
-            .to_owned(),
-        "# Unknown keys are errors. `floodgate check` tells what is wrong and what to write instead."
-            .to_owned(),
+        "# The configuration of floodgate: every key with its default. Keep only what you change.".to_owned(),
+        "# Unknown keys are errors. `floodgate check` tells what is wrong and what to write instead.".to_owned(),
     ];
     for (section, doc) in SECTIONS {
         lines.extend([String::new(), format!("# {doc}")]);
@@ -41,9 +39,6 @@ fn entry(key: &dyn Listed) -> Vec<String> {
     row.doc
         .iter()
         .map(|line| format!("#{line}"))
-        .chain([
-            format!("# Takes {}.{restart}", key.takes()),
-            format!("{} = {}", row.name, row.default),
-        ])
+        .chain([format!("# Takes {}.{restart}", key.takes()), format!("{} = {}", row.name, row.default)])
         .collect()
 }

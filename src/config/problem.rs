@@ -37,11 +37,7 @@ impl fmt::Display for Problem {
             (key, value) => write!(f, "{key} = {value}: ")?,
         }
         f.write_str(&self.reason)?;
-        if self.remedy.is_empty() {
-            Ok(())
-        } else {
-            write!(f, "; {}", self.remedy)
-        }
+        if self.remedy.is_empty() { Ok(()) } else { write!(f, "; {}", self.remedy) }
     }
 }
 
@@ -93,10 +89,7 @@ pub(super) struct Fault {
 impl Fault {
     /// Both parts.
     pub(super) fn new(reason: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self {
-            reason: reason.into(),
-            remedy: remedy.into(),
-        }
+        Self { reason: reason.into(), remedy: remedy.into() }
     }
 }
 
@@ -113,11 +106,7 @@ pub(super) struct Flaw {
 
 /// The text on one line, without control characters, and cut: a message is never longer than a screen.
 pub(super) fn shown(text: &str) -> String {
-    let mut line: String = text
-        .chars()
-        .take(MAX_SHOWN)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let mut line: String = text.chars().take(MAX_SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.chars().nth(MAX_SHOWN).is_some() {
         line.push('…');
     }

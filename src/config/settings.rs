@@ -115,9 +115,7 @@ pub struct Ports(pub Vec<(u16, u16)>);
 impl Ports {
     /// Whether the port is in one of the ranges.
     pub fn contains(&self, port: u16) -> bool {
-        self.0
-            .iter()
-            .any(|(low, high)| (*low..=*high).contains(&port))
+        self.0.iter().any(|(low, high)| (*low..=*high).contains(&port))
     }
 }
 

@@ -12,58 +12,35 @@ use super::settings::Rate;
 pub(super) const RATE_MAX: u32 = 1_000_000;
 
 /// Milliseconds of each unit, the largest first.
-const DURATION_UNITS: &[(&str, u64)] = &[
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1_000),
-    ("ms", 1),
-];
+const DURATION_UNITS: &[(&str, u64)] = &[("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// Bytes of each unit, the largest first.
-const SIZE_UNITS: &[(&str, u64)] = &[
-    ("GiB", 1 << 30),
-    ("MiB", 1 << 20),
-    ("KiB", 1 << 10),
-    ("B", 1),
-];
+const SIZE_UNITS: &[(&str, u64)] = &[("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 /// Reads `10s`: a whole number and one of `ms`, `s`, `m`, `h`, `d`.
 pub(super) fn duration(text: &str) -> Result<Duration, Fault> {
-    with_unit(text, DURATION_UNITS)
-        .map(Duration::from_millis)
-        .map_err(|reason| {
-            Fault::new(
-                format!("{reason} as a duration"),
-                "write a whole number and ms, s, m, h or d, such as \"10s\"",
-            )
-        })
+    with_unit(text, DURATION_UNITS).map(Duration::from_millis).map_err(|reason| {
+        Fault::new(format!("{reason} as a duration"), "write a whole number and ms, s, m, h or d, such as \"10s\"")
+    })
 }
 
 /// Reads `16KiB`: a whole number and one of `B`, `KiB`, `MiB`, `GiB`; bytes.
 pub(super) fn size(text: &str) -> Result<usize, Fault> {
-    with_unit(text, SIZE_UNITS)
-        .and_then(|bytes| usize::try_from(bytes).map_err(|_| TOO_LARGE))
-        .map_err(|reason| {
-            Fault::new(
-                format!("{reason} as a size"),
-                "write a whole number and B, KiB, MiB or GiB, such as \"16KiB\"",
-            )
-        })
+    with_unit(text, SIZE_UNITS).and_then(|bytes| usize::try_from(bytes).map_err(|_| TOO_LARGE)).map_err(|reason| {
+        Fault::new(format!("{reason} as a size"), "write a whole number and B, KiB, MiB or GiB, such as \"16KiB\"")
+    })
 }
 
 /// Reads `200/s, burst 1000`: both from 1 to [`RATE_MAX`].
 pub(super) fn rate(text: &str) -> Result<Rate, Fault> {
-    const REMEDY: &str =
-        "write the permits per second and those at once, such as \"200/s, burst 1000\"";
+    const REMEDY: &str = "write the permits per second and those at once, such as \"200/s, burst 1000\"";
     let parts = || {
         let (rate, burst) = text.split_once(',')?;
         let per_second = rate.trim().strip_suffix("/s")?;
         let burst = burst.trim().strip_prefix("burst ")?;
         Some((per_second.trim(), burst.trim()))
     };
-    let (per_second, burst) =
-        parts().ok_or_else(|| Fault::new("cannot be read as a rate", REMEDY))?;
+    let (per_second, burst) = parts().ok_or_else(|| Fault::new("cannot be read as a rate", REMEDY))?;
     let permits = |text: &str, what: &str| {
         number(text)
             .ok()
@@ -72,10 +49,7 @@ pub(super) fn rate(text: &str) -> Result<Rate, Fault> {
             .and_then(NonZeroU32::new)
             .ok_or_else(|| Fault::new(format!("{what} must be 1 to {RATE_MAX}"), REMEDY))
     };
-    Ok(Rate {
-        per_second: permits(per_second, "the rate")?,
-        burst: permits(burst, "the burst")?,
-    })
+    Ok(Rate { per_second: permits(per_second, "the rate")?, burst: permits(burst, "the burst")? })
 }
 
 /// Reads a port from 1 to 65535.
@@ -94,21 +68,14 @@ pub(super) fn port_range(text: &str) -> Result<(u16, u16), Fault> {
     let (low, high) = text.split_once('-').unwrap_or((text, text));
     let (low, high) = (end(low)?, end(high)?);
     if low > high {
-        return Err(Fault::new(
-            "the range ends before it begins",
-            format!("write \"{high}-{low}\""),
-        ));
+        return Err(Fault::new("the range ends before it begins", format!("write \"{high}-{low}\"")));
     }
     Ok((low, high))
 }
 
 /// The shortest way to write this duration; what is below a millisecond is not shown.
 pub(super) fn show_duration(duration: Duration) -> String {
-    show(
-        u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
-        DURATION_UNITS,
-        "s",
-    )
+    show(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX), DURATION_UNITS, "s")
 }
 
 /// The shortest way to write this size.
@@ -131,10 +98,7 @@ fn number(text: &str) -> Result<u64, &'static str> {
 fn with_unit(text: &str, units: &[(&str, u64)]) -> Result<u64, &'static str> {
     let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
     let digits = text.strip_suffix(unit).unwrap_or_default();
-    let (_, factor) = units
-        .iter()
-        .find(|(name, _)| *name == unit)
-        .ok_or(UNREADABLE)?;
+    let (_, factor) = units.iter().find(|(name, _)| *name == unit).ok_or(UNREADABLE)?;
     number(digits)?.checked_mul(*factor).ok_or(TOO_LARGE)
 }
 
@@ -142,10 +106,7 @@ fn show(amount: u64, units: &[(&str, u64)], zero: &str) -> String {
     units
         .iter()
         .find(|(_, factor)| amount > 0 && amount.is_multiple_of(*factor))
-        .map_or_else(
-            || format!("{amount}{zero}"),
-            |(unit, factor)| format!("{}{unit}", amount / factor),
-        )
+        .map_or_else(|| format!("{amount}{zero}"), |(unit, factor)| format!("{}{unit}", amount / factor))
 }
 
 #[cfg(test)]
@@ -155,9 +116,8 @@ mod tests {
     use super::{duration, port_range, rate, show_duration, show_size, size};
 
     const NONSENSE: &[&str] = &[
-        "", " ", "s", "10", "-10s", "+10s", "10 s", " 10s", "10s ", "1.5s", "1e3s", "10S", "10sec",
-        "10s10s", "٣s", "0x10s", "10µs", "KiB", "-1KiB", "16KB", "16kib", "16K", "1.5MiB", "inf",
-        "10\0s",
+        "", " ", "s", "10", "-10s", "+10s", "10 s", " 10s", "10s ", "1.5s", "1e3s", "10S", "10sec", "10s10s", "٣s",
+        "0x10s", "10µs", "KiB", "-1KiB", "16KB", "16kib", "16K", "1.5MiB", "inf", "10\0s",
     ];
 
     #[test]
@@ -186,13 +146,7 @@ mod tests {
 
     #[test]
     fn sizes() {
-        let table = [
-            ("0B", 0),
-            ("8000B", 8_000),
-            ("16KiB", 16_384),
-            ("4MiB", 4 << 20),
-            ("1GiB", 1 << 30),
-        ];
+        let table = [("0B", 0), ("8000B", 8_000), ("16KiB", 16_384), ("4MiB", 4 << 20), ("1GiB", 1 << 30)];
         for (text, bytes) in table {
             assert_eq!(size(text), Ok(bytes), "{text}");
         }
@@ -208,22 +162,11 @@ mod tests {
 
     #[test]
     fn rates() {
-        for text in [
-            "200/s, burst 1000",
-            "200/s,burst 1000",
-            " 200 /s ,  burst  1000 ",
-        ] {
+        for text in ["200/s, burst 1000", "200/s,burst 1000", " 200 /s ,  burst  1000 "] {
             let rate = rate(text).unwrap();
             assert_eq!((rate.per_second.get(), rate.burst.get()), (200, 1000));
         }
-        for text in [
-            "200",
-            "200/s",
-            "200/m, burst 5",
-            "200/s burst 5",
-            "200/s, 5",
-            ", burst 5",
-        ] {
+        for text in ["200", "200/s", "200/m, burst 5", "200/s burst 5", "200/s, 5", ", burst 5"] {
             let fault = rate(text).unwrap_err();
             assert!(fault.remedy.contains("\"200/s, burst 1000\""), "{text}");
         }
@@ -241,16 +184,10 @@ mod tests {
 
     #[test]
     fn port_ranges() {
-        for (text, range) in [
-            ("443", (443, 443)),
-            ("1-1", (1, 1)),
-            ("1024-65535", (1024, 65535)),
-        ] {
+        for (text, range) in [("443", (443, 443)), ("1-1", (1, 1)), ("1024-65535", (1024, 65535))] {
             assert_eq!(port_range(text), Ok(range), "{text}");
         }
-        for text in [
-            "", "-", "0", "0-5", "1-", "-1", "1-65536", "1 - 2", "1-2-3", "http", "+80",
-        ] {
+        for text in ["", "-", "0", "0-5", "1-", "-1", "1-65536", "1 - 2", "1-2-3", "http", "+80"] {
             let fault = port_range(text).unwrap_err();
             assert_eq!(fault.reason, "must be a port, 1 to 65535", "{text}");
         }

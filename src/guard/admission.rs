@@ -22,9 +22,7 @@ pub struct Capacity {
 impl Capacity {
     /// For this many descriptors.
     pub const fn new(descriptors: u64) -> Self {
-        Self {
-            descriptors: AtomicU64::new(descriptors),
-        }
+        Self { descriptors: AtomicU64::new(descriptors) }
     }
 
     /// Whether one more client fits: a tenth of all descriptors is kept for upstreams and the admin.
@@ -40,10 +38,7 @@ impl Capacity {
 }
 
 fn sockets(counters: &Counters) -> u64 {
-    let open = counters
-        .connections_open
-        .load(Relaxed)
-        .saturating_add(counters.upstreams_open.load(Relaxed));
+    let open = counters.connections_open.load(Relaxed).saturating_add(counters.upstreams_open.load(Relaxed));
     u64::try_from(open).unwrap_or(0)
 }
 

@@ -16,13 +16,7 @@ pub struct ClientBook {
 
 impl Default for ClientBook {
     fn default() -> Self {
-        Self {
-            open: DashMap::with_capacity_and_hasher_and_shard_amount(
-                0,
-                ahash::RandomState::new(),
-                64,
-            ),
-        }
+        Self { open: DashMap::with_capacity_and_hasher_and_shard_amount(0, ahash::RandomState::new(), 64) }
     }
 }
 
@@ -33,11 +27,7 @@ impl ClientBook {
         *open = open.saturating_add(1);
         let place = *open;
         drop(open);
-        Seat {
-            book: Arc::clone(self),
-            client,
-            place,
-        }
+        Seat { book: Arc::clone(self), client, place }
     }
 
     /// Clients with at least one connection open.
@@ -47,11 +37,7 @@ impl ClientBook {
 
     /// The `n` clients with the most connections open, most first.
     pub fn top(&self, n: usize) -> Vec<(ClientKey, u32)> {
-        let mut all: Vec<_> = self
-            .open
-            .iter()
-            .map(|entry| (*entry.key(), *entry.value()))
-            .collect();
+        let mut all: Vec<_> = self.open.iter().map(|entry| (*entry.key(), *entry.value())).collect();
         all.sort_unstable_by_key(|(client, open)| (std::cmp::Reverse(*open), *client));
         all.truncate(n);
         all
@@ -98,10 +84,7 @@ mod tests {
         let client = |text: &str| ClientKey::new(text.parse().unwrap());
         let seats: Vec<_> = (0..3).map(|_| book.enter(client("10.0.0.1"))).collect();
         let other = book.enter(client("10.0.0.2"));
-        assert_eq!(
-            seats.iter().map(|seat| seat.place).collect::<Vec<_>>(),
-            [1, 2, 3]
-        );
+        assert_eq!(seats.iter().map(|seat| seat.place).collect::<Vec<_>>(), [1, 2, 3]);
         assert_eq!(book.top(1), [(client("10.0.0.1"), 3)]);
         drop(seats);
         assert_eq!(book.top(9), [(client("10.0.0.2"), 1)]);

@@ -30,9 +30,7 @@ pub struct Limiter {
 
 impl std::fmt::Debug for Limiter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Limiter")
-            .field("tracked", &self.tracked())
-            .finish_non_exhaustive()
+        f.debug_struct("Limiter").field("tracked", &self.tracked()).finish_non_exhaustive()
     }
 }
 
@@ -42,10 +40,7 @@ impl Limiter {
         let quota = Quota::per_second(rate.per_second).allow_burst(rate.burst);
         let overflowed = Arc::default();
         let store = Bounded::new(cap, Arc::clone(&overflowed));
-        Self {
-            buckets: RateLimiter::new(quota, store, MonotonicClock),
-            overflowed,
-        }
+        Self { buckets: RateLimiter::new(quota, store, MonotonicClock), overflowed }
     }
 
     /// Takes a token; false when the client has none left. Does not allocate for a known client.
@@ -85,21 +80,9 @@ struct Bounded {
 
 impl Bounded {
     fn new(cap: usize, overflowed: Arc<AtomicU64>) -> Self {
-        let exact = dashmap::DashMap::with_capacity_and_hasher_and_shard_amount(
-            0,
-            ahash::RandomState::new(),
-            SHARDS,
-        );
-        let shared = (0..SHARED_BUCKETS)
-            .map(|_| InMemoryState::default())
-            .collect();
-        Self {
-            exact,
-            shared,
-            tracked: AtomicUsize::new(0),
-            cap,
-            overflowed,
-        }
+        let exact = dashmap::DashMap::with_capacity_and_hasher_and_shard_amount(0, ahash::RandomState::new(), SHARDS);
+        let shared = (0..SHARED_BUCKETS).map(|_| InMemoryState::default()).collect();
+        Self { exact, shared, tracked: AtomicUsize::new(0), cap, overflowed }
     }
 }
 
@@ -115,8 +98,7 @@ impl StateStore for Bounded {
         }
         if self.tracked.load(Relaxed) >= self.cap {
             self.overflowed.fetch_add(1, Relaxed);
-            let index =
-                usize::try_from(self.exact.hasher().hash_one(key)).unwrap_or(0) % SHARED_BUCKETS;
+            let index = usize::try_from(self.exact.hasher().hash_one(key)).unwrap_or(0) % SHARED_BUCKETS;
             if let Some(bucket) = self.shared.get(index) {
                 return bucket.measure_and_replace(&NotKeyed::NonKey, f);
             }
@@ -158,10 +140,7 @@ mod tests {
 
     fn limiter(burst: u32, cap: usize) -> Limiter {
         // One token in more than an hour: the clock plays no part.
-        let rate = Rate {
-            per_second: NonZeroU32::MIN,
-            burst: NonZeroU32::new(burst).unwrap(),
-        };
+        let rate = Rate { per_second: NonZeroU32::MIN, burst: NonZeroU32::new(burst).unwrap() };
         Limiter::new(rate, cap)
     }
 
@@ -186,9 +165,6 @@ mod tests {
         assert_eq!(limiter.tracked(), 100);
         assert!(let_in <= 100 + SHARED_BUCKETS, "{let_in}");
         assert_eq!(limiter.overflowed(), 100_000 - 100);
-        assert!(
-            !limiter.allows(client(0)),
-            "the known client's bucket is still empty"
-        );
+        assert!(!limiter.allows(client(0)), "the known client's bucket is still empty");
     }
 }

@@ -62,18 +62,10 @@ impl Decoder {
             State::Length(left) => {
                 let take = usize::try_from(*left).map_or(input.len(), |left| left.min(input.len()));
                 *left = left.saturating_sub(take as u64);
-                Ok(Step {
-                    consumed: take,
-                    data: 0..take,
-                    done: *left == 0,
-                })
+                Ok(Step { consumed: take, data: 0..take, done: *left == 0 })
             }
             State::Chunked(decoder) => decoder.step(input),
-            State::UntilClose => Ok(Step {
-                consumed: input.len(),
-                data: 0..input.len(),
-                done: false,
-            }),
+            State::UntilClose => Ok(Step { consumed: input.len(), data: 0..input.len(), done: false }),
         }
     }
 
@@ -94,39 +86,11 @@ mod tests {
     #[test]
     fn c_20_bytes_after_a_body_of_known_length_are_not_touched() {
         let mut decoder = Decoder::new(Body::Length(5));
-        assert_eq!(
-            decoder.step(b"hel"),
-            Ok(Step {
-                consumed: 3,
-                data: 0..3,
-                done: false
-            })
-        );
-        assert_eq!(
-            decoder.step(b""),
-            Ok(Step {
-                consumed: 0,
-                data: 0..0,
-                done: false
-            })
-        );
+        assert_eq!(decoder.step(b"hel"), Ok(Step { consumed: 3, data: 0..3, done: false }));
+        assert_eq!(decoder.step(b""), Ok(Step { consumed: 0, data: 0..0, done: false }));
         assert!(!decoder.is_done());
-        assert_eq!(
-            decoder.step(b"loGET /"),
-            Ok(Step {
-                consumed: 2,
-                data: 0..2,
-                done: true
-            })
-        );
-        assert_eq!(
-            decoder.step(b"GET /"),
-            Ok(Step {
-                consumed: 0,
-                data: 0..0,
-                done: true
-            })
-        );
+        assert_eq!(decoder.step(b"loGET /"), Ok(Step { consumed: 2, data: 0..2, done: true }));
+        assert_eq!(decoder.step(b"GET /"), Ok(Step { consumed: 0, data: 0..0, done: true }));
     }
 
     #[test]
@@ -134,41 +98,20 @@ mod tests {
         for body in [Body::Empty, Body::Length(0)] {
             let mut decoder = Decoder::new(body);
             assert!(decoder.is_done());
-            assert_eq!(
-                decoder.step(b"x"),
-                Ok(Step {
-                    consumed: 0,
-                    data: 0..0,
-                    done: true
-                })
-            );
+            assert_eq!(decoder.step(b"x"), Ok(Step { consumed: 0, data: 0..0, done: true }));
         }
     }
 
     #[test]
     fn c_61_a_body_until_close_never_ends_by_itself() {
         let mut decoder = Decoder::new(Body::UntilClose);
-        assert_eq!(
-            decoder.step(b"0\r\n\r\n"),
-            Ok(Step {
-                consumed: 5,
-                data: 0..5,
-                done: false
-            })
-        );
+        assert_eq!(decoder.step(b"0\r\n\r\n"), Ok(Step { consumed: 5, data: 0..5, done: false }));
         assert!(!decoder.is_done());
     }
 
     #[test]
     fn the_largest_length_does_not_overflow() {
         let mut decoder = Decoder::new(Body::Length(u64::MAX));
-        assert_eq!(
-            decoder.step(b"abc"),
-            Ok(Step {
-                consumed: 3,
-                data: 0..3,
-                done: false
-            })
-        );
+        assert_eq!(decoder.step(b"abc"), Ok(Step { consumed: 3, data: 0..3, done: false }));
     }
 }

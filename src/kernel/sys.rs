@@ -1,8 +1,5 @@
 //! System calls that no safe crate offers. The only unsafe code of the package; each call says why it is sound.
-#![expect(
-    unsafe_code,
-    reason = "what socket2, rustix and tokio offer no safe call for"
-)]
+#![expect(unsafe_code, reason = "what socket2, rustix and tokio offer no safe call for")]
 
 use std::io;
 use std::net::TcpListener;
@@ -27,16 +24,11 @@ pub(crate) fn skip_fin_wait2(socket: &impl AsFd) -> io::Result<()> {
             length,
         )
     };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Registers a listener with the reactor, to accept from it without registering what it accepts.
 pub(crate) fn watch_readable(listener: TcpListener) -> io::Result<AsyncFd<TcpListener>> {
     // SAFETY: `TcpListener` owns its descriptor, always returns the same one, and keeps it open until it is dropped.
-    unsafe { AsyncFd::register_with_interest(listener, Interest::READABLE) }
-        .map_err(io::Error::from)
+    unsafe { AsyncFd::register_with_interest(listener, Interest::READABLE) }.map_err(io::Error::from)
 }

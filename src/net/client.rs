@@ -25,10 +25,7 @@ impl ClientKey {
     /// The address, or the first address of the /64.
     pub fn address(self) -> IpAddr {
         if self.0 >> 32 == 1 {
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "the lower half is the IPv4 address"
-            )]
+            #[expect(clippy::cast_possible_truncation, reason = "the lower half is the IPv4 address")]
             let bits = self.0 as u32;
             IpAddr::V4(Ipv4Addr::from_bits(bits))
         } else {

@@ -35,9 +35,7 @@ pub async fn after_answer(stream: TcpStream, delivery: Duration, lean: bool) {
     }
     // From here the kernel delivers on its own, for as long as it is told: RFC 5482's user timeout applies to orphans.
     let socket = socket2::SockRef::from(&stream);
-    socket
-        .set_tcp_user_timeout(Some(delivery))
-        .unwrap_or_default();
+    socket.set_tcp_user_timeout(Some(delivery)).unwrap_or_default();
     if lean {
         sys::skip_fin_wait2(&stream).unwrap_or_default();
     }
@@ -77,9 +75,7 @@ fn discard(stream: &TcpStream) -> io::Result<usize> {
 /// Ends a connection that has nothing more to say to its peer, who may still be reading.
 pub fn finished(stream: TcpStream) {
     let socket = socket2::SockRef::from(&stream);
-    socket
-        .set_tcp_user_timeout(Some(LONG_ANSWER))
-        .unwrap_or_default();
+    socket.set_tcp_user_timeout(Some(LONG_ANSWER)).unwrap_or_default();
     drop(stream);
 }
 
@@ -88,9 +84,7 @@ pub fn finished(stream: TcpStream) {
 /// For exchanges that broke half-way (the peer must not take the part for the whole), and for upstreams we are done with:
 /// closing those first in the ordinary way would cost a `TIME_WAIT` and a local port for 60 s each.
 pub fn abort(stream: TcpStream) {
-    socket2::SockRef::from(&stream)
-        .set_linger(Some(Duration::ZERO))
-        .unwrap_or_default();
+    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap_or_default();
     drop(stream);
 }
 

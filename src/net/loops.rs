@@ -19,11 +19,7 @@ impl Loops {
     pub fn register(self: &Arc<Self>, local: SocketAddr, remote: SocketAddr) -> Outgoing {
         let (local, remote) = (canonical(local), canonical(remote));
         self.open.entry(local).or_default().push(remote);
-        Outgoing {
-            table: Arc::clone(self),
-            local,
-            remote,
-        }
+        Outgoing { table: Arc::clone(self), local, remote }
     }
 
     /// Whether a connection accepted from `peer` is one of ours.
@@ -42,9 +38,7 @@ impl Loops {
             return false;
         };
         let arrived_at = arrived_at().map(canonical);
-        remotes
-            .iter()
-            .any(|remote| arrived_at.is_none_or(|here| *remote == here) || !owns(remote.ip()))
+        remotes.iter().any(|remote| arrived_at.is_none_or(|here| *remote == here) || !owns(remote.ip()))
     }
 
     /// Local addresses in use.
@@ -118,10 +112,7 @@ mod tests {
         let loops = Arc::new(Loops::default());
         let accepted = || Some(at("10.0.0.1:3128"));
         let service = loops.register(at("10.0.0.1:40000"), at("10.0.0.1:8443"));
-        assert!(
-            !loops.leads_back(at("10.0.0.1:40000"), accepted, ours),
-            "somebody with the same port number"
-        );
+        assert!(!loops.leads_back(at("10.0.0.1:40000"), accepted, ours), "somebody with the same port number");
         let hairpin = loops.register(at("10.0.0.1:40000"), at("203.0.113.7:80"));
         assert!(loops.leads_back(at("10.0.0.1:40000"), accepted, ours));
         drop(hairpin);

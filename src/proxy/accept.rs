@@ -35,11 +35,7 @@ pub(crate) struct Arrival {
 }
 
 /// Accepts until the gateway drains.
-pub(crate) async fn run(
-    listener: TcpListener,
-    index: usize,
-    worker: Arc<Worker>,
-) -> io::Result<()> {
+pub(crate) async fn run(listener: TcpListener, index: usize, worker: Arc<Worker>) -> io::Result<()> {
     let listener = sys::watch_readable(listener)?;
     let mut spare = File::open("/dev/null").ok();
     loop {
@@ -78,42 +74,23 @@ pub(crate) async fn run(
 }
 
 fn accept(listener: &TcpListener) -> Result<(TcpStream, SocketAddr), Errno> {
-    let (socket, peer) = acceptfrom_with(
-        listener.as_fd(),
-        SocketFlags::NONBLOCK | SocketFlags::CLOEXEC,
-    )?;
-    let peer = peer
-        .and_then(|peer| SocketAddr::try_from(peer).ok())
-        .ok_or(Errno::CONNABORTED)?;
-    Ok((
-        TcpStream::from(socket),
-        SocketAddr::new(peer.ip().to_canonical(), peer.port()),
-    ))
+    let (socket, peer) = acceptfrom_with(listener.as_fd(), SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
+    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok()).ok_or(Errno::CONNABORTED)?;
+    Ok((TcpStream::from(socket), SocketAddr::new(peer.ip().to_canonical(), peer.port())))
 }
 
 const fn is_shortage(error: Errno) -> bool {
-    matches!(
-        error,
-        Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM
-    )
+    matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
 }
 
 /// No descriptor is left: the spare one takes a connection out of the queue, so that its client is told and the queue
 /// does not fill with clients that will have gone.
-fn spend_spare(
-    spare: &mut Option<File>,
-    listener: &TcpListener,
-    index: usize,
-    worker: &Arc<Worker>,
-) {
+fn spend_spare(spare: &mut Option<File>, listener: &TcpListener, index: usize, worker: &Arc<Worker>) {
     *spare = None;
     if let Ok((stream, _)) = accept(listener) {
         let entry = ConnectionEntry::new(worker, index);
         close::unanswered(stream);
-        worker
-            .shared
-            .counters
-            .refused(Reason::Overload, Form::Dropped);
+        worker.shared.counters.refused(Reason::Overload, Form::Dropped);
         entry.end(ConnectionEnd::NoDescriptors);
     }
     *spare = File::open("/dev/null").ok();
@@ -136,11 +113,7 @@ fn arrive(stream: TcpStream, peer: SocketAddr, index: usize, worker: &Arc<Worker
         Admission::Over(seat, end) => (seat, Some(end)),
         Admission::Close(end) => {
             close::unanswered(stream);
-            let reason = if end == ConnectionEnd::ClientDenied {
-                Reason::ClientDenied
-            } else {
-                Reason::Overload
-            };
+            let reason = if end == ConnectionEnd::ClientDenied { Reason::ClientDenied } else { Reason::Overload };
             shared.counters.refused(reason, Form::Dropped);
             entry.end(end);
             return;
@@ -149,20 +122,7 @@ fn arrive(stream: TcpStream, peer: SocketAddr, index: usize, worker: &Arc<Worker
     entry.sit(seat);
     // A client over its limit gets its answer, but not the patience of the others.
     let patience = rules.settings.timeouts.head;
-    let deadline = Instant::now()
-        + if over_limit.is_some() {
-            patience / 5
-        } else {
-            patience
-        };
-    let arrival = Arrival {
-        stream,
-        visitor: Visitor {
-            rules,
-            peer,
-            over_limit,
-        },
-        deadline,
-    };
+    let deadline = Instant::now() + if over_limit.is_some() { patience / 5 } else { patience };
+    let arrival = Arrival { stream, visitor: Visitor { rules, peer, over_limit }, deadline };
     tokio::spawn(super::serve(arrival, entry, Arc::clone(worker)));
 }

@@ -16,9 +16,7 @@ thread_local! {
 }
 
 fn lend() -> Box<[u8]> {
-    BLOCKS
-        .with_borrow_mut(Vec::pop)
-        .unwrap_or_else(|| vec![0; BLOCK].into_boxed_slice())
+    BLOCKS.with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; BLOCK].into_boxed_slice())
 }
 
 fn give_back(block: Box<[u8]>) {
@@ -59,11 +57,7 @@ impl Buffer {
     }
 
     /// Lets `read` fill the free part of a block, at most `most` bytes of it. `Ok(0)` is the peer's end, or a full block.
-    pub(crate) fn fill(
-        &mut self,
-        most: usize,
-        read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
-    ) -> io::Result<usize> {
+    pub(crate) fn fill(&mut self, most: usize, read: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<usize> {
         self.make_room();
         let limit = self.end.saturating_add(most).min(self.memory.len());
         let free = self.memory.get_mut(self.end..limit).unwrap_or_default();

@@ -56,26 +56,14 @@ pub(crate) async fn open(
     let open = Open(Arc::clone(shared));
     let dialled = dial(&candidates, &visitor.rules.settings.upstream).await?;
     shared.counters.connect_seconds.record(dialled.took);
-    let local = dialled
-        .stream
-        .local_addr()
-        .map_err(|_| RequestEnd::ConnectUnreachable)?;
+    let local = dialled.stream.local_addr().map_err(|_| RequestEnd::ConnectUnreachable)?;
     let outgoing = loops::Loops::register(&shared.loops, local, dialled.address);
-    let upstream = Upstream {
-        stream: dialled.stream,
-        address: dialled.address,
-        _outgoing: outgoing,
-        _open: open,
-    };
+    let upstream = Upstream { stream: dialled.stream, address: dialled.address, _outgoing: outgoing, _open: open };
     Ok((upstream, dialled.took))
 }
 
 /// The addresses that may be dialled. Mixed answers are used as far as they are allowed.
-async fn candidates(
-    to: &Destination,
-    shared: &Arc<Shared>,
-    visitor: &Visitor,
-) -> Result<Vec<SocketAddr>, RequestEnd> {
+async fn candidates(to: &Destination, shared: &Arc<Shared>, visitor: &Visitor) -> Result<Vec<SocketAddr>, RequestEnd> {
     let resolved = match &to.host {
         Host::Address(ip) => vec![*ip],
         Host::Name(name) => visitor.rules.resolver.resolve(name).await?,
@@ -92,9 +80,5 @@ async fn candidates(
             Err(_) => {}
         }
     }
-    if candidates.is_empty() {
-        Err(refused)
-    } else {
-        Ok(candidates)
-    }
+    if candidates.is_empty() { Err(refused) } else { Ok(candidates) }
 }

@@ -37,11 +37,7 @@ pub(crate) async fn exchange(
     entry.line(asked.line.clone());
     entry.received(buffer.bytes().len());
     buffer.consume(asked.head_length);
-    let rest = if asked.repeatable {
-        settings.upstream.idle_timeout
-    } else {
-        FRESH
-    };
+    let rest = if asked.repeatable { settings.upstream.idle_timeout } else { FRESH };
     let mut pooled = worker.pool.take(&to.host, to.port, rest, &shared.counters);
     loop {
         let reused = pooled.is_some();
@@ -101,27 +97,10 @@ async fn finished(
         let (idle, half_closed) = (settings.timeouts.tunnel_idle, settings.timeouts.half_closed);
         let early = done.unread;
         let end = RequestEnd::Upgraded;
-        return Next::Carry(
-            Tunnel {
-                client,
-                upstream,
-                early,
-                first_answer,
-                idle,
-                half_closed,
-                end,
-            },
-            entry,
-        );
+        return Next::Carry(Tunnel { client, upstream, early, first_answer, idle, half_closed, end }, entry);
     }
     if done.keep_upstream && !shared.drain.begun() {
-        worker.pool.keep(
-            to.host,
-            to.port,
-            upstream,
-            &settings.upstream,
-            &shared.counters,
-        );
+        worker.pool.keep(to.host, to.port, upstream, &settings.upstream, &shared.counters);
     } else {
         upstream.abort();
     }
@@ -133,13 +112,7 @@ async fn finished(
     Next::Over(ConnectionEnd::Served)
 }
 
-async fn failed(
-    client: TcpStream,
-    broken: Broken,
-    asked: &Asked,
-    entry: RequestEntry,
-    buffer: &mut Buffer,
-) -> Next {
+async fn failed(client: TcpStream, broken: Broken, asked: &Asked, entry: RequestEntry, buffer: &mut Buffer) -> Next {
     let end = match broken {
         Broken::Unheard => RequestEnd::UpstreamReset,
         Broken::Before(end) | Broken::After(end) => end,

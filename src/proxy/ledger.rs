@@ -32,11 +32,7 @@ impl ConnectionEntry {
             accepted.fetch_add(1, Relaxed);
         }
         counters.connections_open.fetch_add(1, Relaxed);
-        Self {
-            worker: Arc::clone(worker),
-            seat: None,
-            ended: false,
-        }
+        Self { worker: Arc::clone(worker), seat: None, ended: false }
     }
 
     pub(crate) fn sit(&mut self, seat: Seat) {
@@ -59,11 +55,7 @@ impl Drop for ConnectionEntry {
     fn drop(&mut self) {
         if !self.ended {
             let panicked = std::thread::panicking();
-            self.close(if panicked {
-                ConnectionEnd::Panicked
-            } else {
-                ConnectionEnd::Drained
-            });
+            self.close(if panicked { ConnectionEnd::Panicked } else { ConnectionEnd::Drained });
             if panicked {
                 self.worker.shared.counters.panics.fetch_add(1, Relaxed);
             }
@@ -119,11 +111,7 @@ impl RequestEntry {
 
     /// The request line, for the access log.
     pub(crate) fn line(&self, line: Box<[u8]>) {
-        *self.note.lock() = Some(Box::new(Note {
-            at: SystemTime::now(),
-            line,
-            upstream: None,
-        }));
+        *self.note.lock() = Some(Box::new(Note { at: SystemTime::now(), line, upstream: None }));
     }
 
     /// Takes the line back: a refusal is aggregated, and gets no line of its own.
@@ -144,24 +132,14 @@ impl RequestEntry {
     /// The upstream that serves it; `connect` is `None` for one that was reused.
     pub(crate) fn upstream(&self, address: SocketAddr, connect: Option<Duration>) {
         if let Some(note) = &mut *self.note.lock() {
-            note.upstream = Some(UpstreamRecord {
-                address,
-                status: None,
-                connect,
-                response: None,
-            });
+            note.upstream = Some(UpstreamRecord { address, status: None, connect, response: None });
         }
     }
 
     /// The upstream's final answer has begun.
     pub(crate) fn upstream_answered(&self, status: u16) {
         let waited = self.begun.elapsed();
-        if let Some(upstream) = self
-            .note
-            .lock()
-            .as_mut()
-            .and_then(|note| note.upstream.as_mut())
-        {
+        if let Some(upstream) = self.note.lock().as_mut().and_then(|note| note.upstream.as_mut()) {
             upstream.status = Some(status);
             upstream.response = Some(waited);
         }
@@ -194,14 +172,7 @@ impl RequestEntry {
         let counters = self.counters();
         counters.request_ends.add(end.index(), 1);
         if let Some(reason) = end.row().reason {
-            counters.refused(
-                reason,
-                if self.is_answered() {
-                    Form::Answered
-                } else {
-                    Form::Dropped
-                },
-            );
+            counters.refused(reason, if self.is_answered() { Form::Answered } else { Form::Dropped });
         }
         if matches!(end, RequestEnd::Forwarded) {
             counters.request_seconds.record(self.begun.elapsed());
@@ -229,11 +200,7 @@ impl RequestEntry {
 impl Drop for RequestEntry {
     fn drop(&mut self) {
         if !self.ended {
-            self.close(if std::thread::panicking() {
-                RequestEnd::Panicked
-            } else {
-                RequestEnd::Drained
-            });
+            self.close(if std::thread::panicking() { RequestEnd::Panicked } else { RequestEnd::Drained });
         }
     }
 }

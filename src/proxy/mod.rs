@@ -31,10 +31,7 @@ use request::Decision;
 pub use shared::{Rules, Shared, Worker};
 
 /// What a request leaves behind.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "moved once per request; a box would cost a tunnel more"
-)]
+#[expect(clippy::large_enum_variant, reason = "moved once per request; a box would cost a tunnel more")]
 enum Next {
     /// A connection that waits for another request.
     Again(TcpStream),
@@ -70,18 +67,10 @@ async fn road(arrival: Arrival, worker: &Arc<Worker>) -> Next {
     loop {
         let entry = RequestEntry::new(worker, &visitor);
         let next = match request::decide(head, &stream, &buffer, worker, &visitor) {
-            Decision::Tunnel(asked, to) => {
-                tunnel::open(stream, asked, to, entry, &visitor, &mut buffer).await
-            }
-            Decision::Forward(asked, to) => {
-                forward::exchange(stream, asked, to, entry, &visitor, &mut buffer).await
-            }
-            Decision::Answer { to_head } => {
-                refuse::locally(stream, to_head, entry, &mut buffer).await
-            }
-            Decision::Refuse(end, to_head) => {
-                refuse::answer(stream, end, to_head, entry, &mut buffer).await
-            }
+            Decision::Tunnel(asked, to) => tunnel::open(stream, asked, to, entry, &visitor, &mut buffer).await,
+            Decision::Forward(asked, to) => forward::exchange(stream, asked, to, entry, &visitor, &mut buffer).await,
+            Decision::Answer { to_head } => refuse::locally(stream, to_head, entry, &mut buffer).await,
+            Decision::Refuse(end, to_head) => refuse::answer(stream, end, to_head, entry, &mut buffer).await,
         };
         stream = match next {
             Next::Again(stream) => stream,

@@ -33,11 +33,7 @@ impl Destination {
             Host::Address(IpAddr::V4(v4)) => v4.to_string(),
             Host::Name(name) => name.to_string(),
         };
-        if self.port == 80 {
-            host
-        } else {
-            format!("{host}:{}", self.port)
-        }
+        if self.port == 80 { host } else { format!("{host}:{}", self.port) }
     }
 }
 
@@ -89,26 +85,18 @@ impl Policy<'_> {
             Target::Authority(text) => {
                 let authority = self.authority(text)?;
                 let port = authority.port.ok_or(RequestEnd::Malformed)?;
-                self.destination(authority.host, port, true)
-                    .map(Verdict::Tunnel)
+                self.destination(authority.host, port, true).map(Verdict::Tunnel)
             }
-            Target::Absolute {
-                scheme, authority, ..
-            } => {
+            Target::Absolute { scheme, authority, .. } => {
                 let http = scheme.eq_ignore_ascii_case(b"http");
                 let authority = self.authority(authority)?;
                 let port = authority.port.unwrap_or(if http { 80 } else { 443 });
                 if !http {
                     // Still worth knowing that it is us it means: the storm counts as one.
                     let own = self.is_own(&authority.host);
-                    return Err(if own {
-                        RequestEnd::SelfTarget
-                    } else {
-                        RequestEnd::Malformed
-                    });
+                    return Err(if own { RequestEnd::SelfTarget } else { RequestEnd::Malformed });
                 }
-                self.destination(authority.host, port, false)
-                    .map(Verdict::Forward)
+                self.destination(authority.host, port, false).map(Verdict::Forward)
             }
         }
     }
@@ -127,9 +115,7 @@ impl Policy<'_> {
 
     fn authority(&self, text: &[u8]) -> Result<Authority, RequestEnd> {
         Authority::parse(text).map_err(|error| match error {
-            AuthorityError::NotAscii(authority) if self.is_own(&authority.host) => {
-                RequestEnd::SelfTarget
-            }
+            AuthorityError::NotAscii(authority) if self.is_own(&authority.host) => RequestEnd::SelfTarget,
             AuthorityError::NotAscii(_)
             | AuthorityError::Userinfo
             | AuthorityError::PercentEncoded
@@ -142,36 +128,20 @@ impl Policy<'_> {
 
     fn destination(&self, host: Host, port: u16, connect: bool) -> Result<Destination, RequestEnd> {
         let rules = &self.settings.destinations;
-        let own_service = self
-            .settings
-            .own
-            .allow
-            .iter()
-            .any(|pair| names_pair(pair, &host, port));
+        let own_service = self.settings.own.allow.iter().any(|pair| names_pair(pair, &host, port));
         if !own_service && self.is_own(&host) {
             return Err(RequestEnd::SelfTarget);
         }
         if rules.deny.iter().any(|rule| rule_names(rule, &host, port)) {
             return Err(RequestEnd::DestinationDenied);
         }
-        let ports = if connect {
-            &rules.connect_ports
-        } else {
-            &rules.http_ports
-        };
-        let pair = |rule: &DestinationRule| {
-            matches!(rule, DestinationRule::Pair(_)) && rule_names(rule, &host, port)
-        };
+        let ports = if connect { &rules.connect_ports } else { &rules.http_ports };
+        let pair = |rule: &DestinationRule| matches!(rule, DestinationRule::Pair(_)) && rule_names(rule, &host, port);
         if !own_service && !ports.contains(port) && !rules.allow.iter().any(pair) {
             return Err(RequestEnd::PortDenied);
         }
         let excepted = rules.allow.iter().any(|rule| rule_names(rule, &host, port));
-        let destination = Destination {
-            host,
-            port,
-            own_service,
-            excepted,
-        };
+        let destination = Destination { host, port, own_service, excepted };
         if let Host::Address(ip) = &destination.host {
             self.judge_address(&destination, *ip)?;
         }
@@ -179,11 +149,7 @@ impl Policy<'_> {
     }
 
     /// Judges one address that a destination has or resolved to. What passes is what is dialled: there is no second look-up.
-    pub fn judge_address(
-        &self,
-        destination: &Destination,
-        ip: IpAddr,
-    ) -> Result<SocketAddr, RequestEnd> {
+    pub fn judge_address(&self, destination: &Destination, ip: IpAddr) -> Result<SocketAddr, RequestEnd> {
         let ip = ip.to_canonical();
         let address = SocketAddr::new(ip, destination.port);
         let rules = &self.settings.destinations;
@@ -192,20 +158,12 @@ impl Policy<'_> {
         if !own_service && self.is_own_address(ip) {
             return Err(RequestEnd::SelfTarget);
         }
-        if rules
-            .deny
-            .iter()
-            .any(|rule| rule_has_address(rule, address))
-        {
+        if rules.deny.iter().any(|rule| rule_has_address(rule, address)) {
             return Err(RequestEnd::DestinationDenied);
         }
         let broadcast = matches!(ip, IpAddr::V4(v4) if self.own.is_broadcast(v4));
-        let excepted = own_service
-            || destination.excepted
-            || rules
-                .allow
-                .iter()
-                .any(|rule| rule_has_address(rule, address));
+        let excepted =
+            own_service || destination.excepted || rules.allow.iter().any(|rule| rule_has_address(rule, address));
         if !excepted && (broadcast || class(ip) != Class::Public) {
             return Err(RequestEnd::DestinationDenied);
         }
@@ -215,23 +173,14 @@ impl Policy<'_> {
     fn is_own(&self, host: &Host) -> bool {
         match host {
             Host::Address(ip) => self.is_own_address(*ip),
-            Host::Name(name) => {
-                self.own.names(name)
-                    || self
-                        .settings
-                        .own
-                        .names
-                        .iter()
-                        .any(|alias| **alias == **name)
-            }
+            Host::Name(name) => self.own.names(name) || self.settings.own.names.iter().any(|alias| **alias == **name),
         }
     }
 
     fn is_own_address(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
         let listed = |ip: IpAddr| self.own.owns(ip) || self.settings.own.addresses.contains(&ip);
-        listed(ip)
-            || matches!(ip, IpAddr::V6(v6) if embedded_v4(v6).is_some_and(|v4| listed(v4.into())))
+        listed(ip) || matches!(ip, IpAddr::V6(v6) if embedded_v4(v6).is_some_and(|v4| listed(v4.into())))
     }
 }
 
@@ -253,9 +202,9 @@ fn rule_names(rule: &DestinationRule, host: &Host, port: u16) -> bool {
         (DestinationRule::Network(net), Host::Address(ip)) => net.contains(ip),
         (DestinationRule::Pair(pair), _) => names_pair(pair, host, port),
         (DestinationRule::Name(name), Host::Name(asked)) => **name == **asked,
-        (DestinationRule::Below(zone), Host::Name(asked)) => asked
-            .strip_suffix(zone.as_str())
-            .is_some_and(|rest| rest.len() > 1 && rest.ends_with('.')),
+        (DestinationRule::Below(zone), Host::Name(asked)) => {
+            asked.strip_suffix(zone.as_str()).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
+        }
         _ => false,
     }
 }
@@ -264,9 +213,7 @@ fn rule_names(rule: &DestinationRule, host: &Host, port: u16) -> bool {
 fn rule_has_address(rule: &DestinationRule, address: SocketAddr) -> bool {
     match rule {
         DestinationRule::Network(net) => net.contains(&address.ip()),
-        DestinationRule::Pair(pair) => {
-            names_pair(pair, &Host::Address(address.ip()), address.port())
-        }
+        DestinationRule::Pair(pair) => names_pair(pair, &Host::Address(address.ip()), address.port()),
         DestinationRule::Name(_) | DestinationRule::Below(_) => false,
     }
 }

@@ -40,13 +40,7 @@ struct Idle {
 
 impl Pool {
     /// The most recently used connection to this destination, if it is still open and has been idle for at most `rest`.
-    pub(crate) fn take(
-        &self,
-        host: &Host,
-        port: u16,
-        rest: Duration,
-        counters: &Counters,
-    ) -> Option<Upstream> {
+    pub(crate) fn take(&self, host: &Host, port: u16, rest: Duration, counters: &Counters) -> Option<Upstream> {
         let now = Instant::now();
         let mut shelves = self.idle.lock();
         let key = (host.clone(), port);
@@ -55,10 +49,7 @@ impl Pool {
         let mut found = None;
         while let Some(idle) = shelf.pop() {
             taken += 1;
-            if now < idle.until
-                && now.duration_since(idle.since) <= rest
-                && is_quiet(&idle.upstream)
-            {
+            if now < idle.until && now.duration_since(idle.since) <= rest && is_quiet(&idle.upstream) {
                 found = Some(idle.upstream);
                 break;
             }
@@ -68,21 +59,12 @@ impl Pool {
             shelves.by_destination.remove(&key);
         }
         shelves.count = shelves.count.saturating_sub(taken);
-        counters
-            .upstreams_idle
-            .fetch_sub(i64::try_from(taken).unwrap_or(0), Relaxed);
+        counters.upstreams_idle.fetch_sub(i64::try_from(taken).unwrap_or(0), Relaxed);
         found
     }
 
     /// Keeps a connection for later; one that finds no place is closed.
-    pub(crate) fn keep(
-        &self,
-        host: Host,
-        port: u16,
-        upstream: Upstream,
-        limits: &Limits,
-        counters: &Counters,
-    ) {
+    pub(crate) fn keep(&self, host: Host, port: u16, upstream: Upstream, limits: &Limits, counters: &Counters) {
         let since = Instant::now();
         let mut shelves = self.idle.lock();
         if shelves.count >= limits.idle_connections {
@@ -94,11 +76,7 @@ impl Pool {
             upstream.abort();
             return;
         }
-        shelf.push(Idle {
-            upstream,
-            since,
-            until: since + limits.idle_timeout,
-        });
+        shelf.push(Idle { upstream, since, until: since + limits.idle_timeout });
         shelves.count += 1;
         drop(shelves);
         counters.upstreams_idle.fetch_add(1, Relaxed);
@@ -116,16 +94,12 @@ impl Pool {
             let mut closed = Vec::new();
             let mut shelves = self.idle.lock();
             shelves.by_destination.retain(|_, shelf| {
-                closed.extend(
-                    shelf.extract_if(.., |idle| now >= idle.until || !is_quiet(&idle.upstream)),
-                );
+                closed.extend(shelf.extract_if(.., |idle| now >= idle.until || !is_quiet(&idle.upstream)));
                 !shelf.is_empty()
             });
             shelves.count = shelves.count.saturating_sub(closed.len());
             drop(shelves);
-            counters
-                .upstreams_idle
-                .fetch_sub(i64::try_from(closed.len()).unwrap_or(0), Relaxed);
+            counters.upstreams_idle.fetch_sub(i64::try_from(closed.len()).unwrap_or(0), Relaxed);
             for idle in closed {
                 idle.upstream.abort();
             }

@@ -34,12 +34,7 @@ struct Answer {
 
 impl Default for Answers {
     fn default() -> Self {
-        Self(
-            RequestEnd::ALL
-                .iter()
-                .map(|end| Answer::build(*end))
-                .collect(),
-        )
+        Self(RequestEnd::ALL.iter().map(|end| Answer::build(*end)).collect())
     }
 }
 
@@ -47,15 +42,8 @@ impl Answers {
     /// Status and bytes of the answer to this end; no bytes if it has none.
     pub fn of(&self, end: RequestEnd, to_head: bool) -> (u16, &[u8]) {
         self.0.get(end.index()).map_or((0, &[]), |answer| {
-            let length = if to_head {
-                answer.head
-            } else {
-                answer.bytes.len()
-            };
-            (
-                answer.status,
-                answer.bytes.get(..length).unwrap_or_default(),
-            )
+            let length = if to_head { answer.head } else { answer.bytes.len() };
+            (answer.status, answer.bytes.get(..length).unwrap_or_default())
         })
     }
 }
@@ -64,17 +52,9 @@ impl Answer {
     fn build(end: RequestEnd) -> Self {
         let row = end.row();
         let Some(status) = row.status else {
-            return Self {
-                status: 0,
-                bytes: Box::default(),
-                head: 0,
-            };
+            return Self { status: 0, bytes: Box::default(), head: 0 };
         };
-        let body = if row.text.is_empty() {
-            String::new()
-        } else {
-            format!("{}\n", row.text)
-        };
+        let body = if row.text.is_empty() { String::new() } else { format!("{}\n", row.text) };
         let mut lines = vec![format!("HTTP/1.1 {status} {}", reason_phrase(status))];
         if !row.error.is_empty() {
             lines.push(format!("Proxy-Status: floodgate; error={}", row.error));
@@ -94,11 +74,7 @@ impl Answer {
         let mut text = lines.join("\r\n");
         let head = text.len();
         text.push_str(&body);
-        Self {
-            status,
-            bytes: text.into_bytes().into_boxed_slice(),
-            head,
-        }
+        Self { status, bytes: text.into_bytes().into_boxed_slice(), head }
     }
 }
 
@@ -134,9 +110,7 @@ pub(crate) async fn answer(
     if end.row().reason.is_some() {
         let peer = entry.peer().ip();
         let line = entry.take_line();
-        shared.refusals.note(ClientKey::new(peer), peer, end, || {
-            line.unwrap_or_else(|| request::line(buffer.bytes()))
-        });
+        shared.refusals.note(ClientKey::new(peer), peer, end, || line.unwrap_or_else(|| request::line(buffer.bytes())));
     }
     entry.received(buffer.bytes().len());
     buffer.consume(usize::MAX);
@@ -153,35 +127,23 @@ pub(crate) async fn answer(
     }
     close::after_answer(stream, close::SHORT_ANSWER, shared.lean_close.load(Relaxed)).await;
     entry.end(end);
-    Next::Over(if end.row().reason.is_some() {
-        ConnectionEnd::Refused
-    } else {
-        ConnectionEnd::Served
-    })
+    Next::Over(if end.row().reason.is_some() { ConnectionEnd::Refused } else { ConnectionEnd::Served })
 }
 
 /// Answers as the final recipient of an OPTIONS request.
-pub(crate) async fn locally(
-    stream: TcpStream,
-    to_head: bool,
-    entry: RequestEntry,
-    buffer: &mut Buffer,
-) -> Next {
+pub(crate) async fn locally(stream: TcpStream, to_head: bool, entry: RequestEntry, buffer: &mut Buffer) -> Next {
     answer(stream, RequestEnd::AnsweredLocally, to_head, entry, buffer).await
 }
 
 /// Writes a short message. The first attempt does not ask the reactor, which does not know yet that a new socket is writable.
 pub(crate) async fn write_now(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
-    let mut attempt =
-        send(stream, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT).map_err(io::Error::from);
+    let mut attempt = send(stream, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT).map_err(io::Error::from);
     loop {
         match attempt {
             Ok(n) => bytes = bytes.get(n..).unwrap_or_default(),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let patience = std::time::Duration::from_secs(1);
-                tokio::time::timeout(patience, stream.writable())
-                    .await
-                    .map_err(|_| io::ErrorKind::TimedOut)??;
+                tokio::time::timeout(patience, stream.writable()).await.map_err(|_| io::ErrorKind::TimedOut)??;
             }
             Err(error) => return Err(error),
         }
@@ -209,21 +171,11 @@ mod tests {
             }
             let text = std::str::from_utf8(bytes).unwrap();
             let (head, body) = text.split_once("\r\n\r\n").unwrap();
-            assert!(
-                head.starts_with(&format!("HTTP/1.1 {status} ")) && !head.contains(" Error\r"),
-                "{head}"
-            );
-            assert!(
-                head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())),
-                "{head}"
-            );
+            assert!(head.starts_with(&format!("HTTP/1.1 {status} ")) && !head.contains(" Error\r"), "{head}");
+            assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())), "{head}");
             assert!(head.ends_with("\r\nConnection: close"), "{head}");
             assert_eq!(head.contains("Retry-After: 5"), matches!(status, 429 | 503));
-            assert_eq!(
-                answers.of(*end, true).1.len(),
-                head.len() + 4,
-                "HEAD gets no body"
-            );
+            assert_eq!(answers.of(*end, true).1.len(), head.len() + 4, "HEAD gets no body");
             assert!(bytes.len() < 400, "a refusal is one small segment");
         }
     }

@@ -87,9 +87,7 @@ impl Exchange<'_> {
             // The head and what has already come of the body leave in one write.
             gathered = gather(outbound.to_mut(), inbound, &mut decoder, self.asked.body);
         }
-        let sent = self
-            .send(self.upstream, &outbound, |n| self.entry.passed_on(n))
-            .await;
+        let sent = self.send(self.upstream, &outbound, |n| self.entry.passed_on(n)).await;
         drop(outbound);
         let mut upload = match (gathered, sent) {
             (Err(_), _) => return Err(self.broken(RequestEnd::BodyMalformed)),
@@ -123,12 +121,7 @@ impl Exchange<'_> {
         Ok(done)
     }
 
-    async fn upload(
-        &self,
-        inbound: &mut Buffer,
-        mut decoder: Decoder,
-        activity: &Activity,
-    ) -> Upload {
+    async fn upload(&self, inbound: &mut Buffer, mut decoder: Decoder, activity: &Activity) -> Upload {
         let mut outbound = Vec::new();
         loop {
             outbound.clear();
@@ -136,11 +129,7 @@ impl Exchange<'_> {
                 return Upload::Malformed;
             }
             if !outbound.is_empty() {
-                if self
-                    .send(self.upstream, &outbound, |n| self.entry.passed_on(n))
-                    .await
-                    .is_err()
-                {
+                if self.send(self.upstream, &outbound, |n| self.entry.passed_on(n)).await.is_err() {
                     return Upload::Refused;
                 }
                 activity.touch();
@@ -171,19 +160,14 @@ impl Exchange<'_> {
         for _ in 0..=INTERIM {
             let length = self.answer_head(&mut answer, activity).await?;
             let head = answer.bytes().get(..length).unwrap_or_default();
-            let response = Response::parse(head, self.limits, self.asked.to_head)
-                .map_err(|_| self.malformed())?;
+            let response = Response::parse(head, self.limits, self.asked.to_head).map_err(|_| self.malformed())?;
             let switches = response.status == 101;
             if switches && !self.may_switch(&response) {
                 return Err(self.malformed());
             }
             if response.status < 200 && !switches {
                 if self.asked.version == Version::Http11 {
-                    let to = ToClient {
-                        body: Body::Empty,
-                        keep_alive: true,
-                        upgrade: false,
-                    };
+                    let to = ToClient { body: Body::Empty, keep_alive: true, upgrade: false };
                     rewrite::response(&mut outbound, &response, to, self.via, "");
                     self.tell(&outbound).await?;
                     outbound.clear();
@@ -211,12 +195,7 @@ impl Exchange<'_> {
             }
             self.body(outbound, &mut answer, body, to.body).await?;
             let keep_upstream = keep_upstream && answer.is_empty();
-            return Ok(Done {
-                keep_client: to.keep_alive,
-                keep_upstream,
-                switched: None,
-                unread: Buffer::default(),
-            });
+            return Ok(Done { keep_client: to.keep_alive, keep_upstream, switched: None, unread: Buffer::default() });
         }
         Err(self.malformed())
     }
@@ -226,9 +205,7 @@ impl Exchange<'_> {
         let mut scan = Scan::response();
         loop {
             if !answer.is_empty()
-                && let Some(length) = scan
-                    .advance(answer.bytes(), self.limits)
-                    .map_err(|_| self.malformed())?
+                && let Some(length) = scan.advance(answer.bytes(), self.limits).map_err(|_| self.malformed())?
             {
                 return Ok(length);
             }
@@ -251,17 +228,10 @@ impl Exchange<'_> {
     }
 
     /// Relays the body; `outbound` holds the head, which leaves with the first part of it.
-    async fn body(
-        &self,
-        mut outbound: Vec<u8>,
-        answer: &mut Buffer,
-        body: Body,
-        to: Body,
-    ) -> Result<(), Broken> {
+    async fn body(&self, mut outbound: Vec<u8>, answer: &mut Buffer, body: Body, to: Body) -> Result<(), Broken> {
         let mut decoder = Decoder::new(body);
         loop {
-            gather(&mut outbound, answer, &mut decoder, to)
-                .map_err(|_| self.broken(RequestEnd::UpstreamMalformed))?;
+            gather(&mut outbound, answer, &mut decoder, to).map_err(|_| self.broken(RequestEnd::UpstreamMalformed))?;
             if !outbound.is_empty() {
                 self.tell(&outbound).await?;
                 outbound.clear();
@@ -301,11 +271,7 @@ impl Exchange<'_> {
             Body::Empty | Body::Length(_) => response.body,
         };
         let keep_alive = self.asked.keep_alive && !self.last && body != Body::UntilClose;
-        ToClient {
-            body,
-            keep_alive,
-            upgrade: response.status == 101,
-        }
+        ToClient { body, keep_alive, upgrade: response.status == 101 }
     }
 
     /// RFC 9110 section 7.8: only a protocol that was offered.
@@ -315,25 +281,14 @@ impl Exchange<'_> {
     }
 
     async fn tell(&self, bytes: &[u8]) -> Result<(), Broken> {
-        self.send(self.client, bytes, |n| self.entry.sent(n))
-            .await
-            .map_err(|error| {
-                let late = error.kind() == io::ErrorKind::TimedOut;
-                Broken::After(if late {
-                    RequestEnd::Stalled
-                } else {
-                    RequestEnd::ClientGone
-                })
-            })
+        self.send(self.client, bytes, |n| self.entry.sent(n)).await.map_err(|error| {
+            let late = error.kind() == io::ErrorKind::TimedOut;
+            Broken::After(if late { RequestEnd::Stalled } else { RequestEnd::ClientGone })
+        })
     }
 
     /// Writes everything, as long as something moves.
-    async fn send(
-        &self,
-        to: &TcpStream,
-        mut bytes: &[u8],
-        count: impl Fn(usize),
-    ) -> io::Result<()> {
+    async fn send(&self, to: &TcpStream, mut bytes: &[u8], count: impl Fn(usize)) -> io::Result<()> {
         while !bytes.is_empty() {
             match to.try_write(bytes) {
                 Ok(n) => {
@@ -341,9 +296,7 @@ impl Exchange<'_> {
                     bytes = bytes.get(n..).unwrap_or_default();
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    timeout(self.timeouts.body, to.writable())
-                        .await
-                        .map_err(|_| io::ErrorKind::TimedOut)??;
+                    timeout(self.timeouts.body, to.writable()).await.map_err(|_| io::ErrorKind::TimedOut)??;
                 }
                 Err(error) => return Err(error),
             }
@@ -352,11 +305,7 @@ impl Exchange<'_> {
     }
 
     fn broken(&self, end: RequestEnd) -> Broken {
-        if self.entry.is_answered() {
-            Broken::After(end)
-        } else {
-            Broken::Before(end)
-        }
+        if self.entry.is_answered() { Broken::After(end) } else { Broken::Before(end) }
     }
 
     fn malformed(&self) -> Broken {
@@ -364,21 +313,12 @@ impl Exchange<'_> {
     }
 
     fn closed_early(&self, answer: &Buffer) -> Broken {
-        if answer.is_empty() {
-            Broken::Unheard
-        } else {
-            self.broken(RequestEnd::UpstreamReset)
-        }
+        if answer.is_empty() { Broken::Unheard } else { self.broken(RequestEnd::UpstreamReset) }
     }
 }
 
 /// Moves what has come of a body into `out`, in the framing of the way on.
-fn gather(
-    out: &mut Vec<u8>,
-    from: &mut Buffer,
-    decoder: &mut Decoder,
-    to: Body,
-) -> Result<(), BodyError> {
+fn gather(out: &mut Vec<u8>, from: &mut Buffer, decoder: &mut Decoder, to: Body) -> Result<(), BodyError> {
     while !decoder.is_done() {
         let step = decoder.step(from.bytes())?;
         let data = from.bytes().get(step.data.clone()).unwrap_or_default();

@@ -58,15 +58,8 @@ pub(crate) enum Decision {
 }
 
 /// Reads the first head. What has already arrived is read before the reactor knows the socket: it saves a refusal a turn.
-pub(crate) async fn first(
-    arrival: Arrival,
-    buffer: &mut Buffer,
-) -> Result<(TcpStream, Head), ConnectionEnd> {
-    let Arrival {
-        stream: mut socket,
-        visitor,
-        deadline,
-    } = arrival;
+pub(crate) async fn first(arrival: Arrival, buffer: &mut Buffer) -> Result<(TcpStream, Head), ConnectionEnd> {
+    let Arrival { stream: mut socket, visitor, deadline } = arrival;
     let limits = head_limits(&visitor);
     let mut scan = Scan::request();
     let mut ended = false;
@@ -181,20 +174,13 @@ pub(crate) fn decide(
     }
     let own = shared.own.load();
     let arrived_at = || stream.local_addr().ok();
-    let looped = shared
-        .loops
-        .leads_back(visitor.peer, arrived_at, |ip| own.owns(ip));
+    let looped = shared.loops.leads_back(visitor.peer, arrived_at, |ip| own.owns(ip));
     let verdict = visitor.policy(&own, shared).judge(&request, looped);
     match verdict {
         Verdict::Tunnel(to) => Decision::Tunnel(asked(&request, bytes, Vec::new()), to),
         Verdict::Forward(to) => {
             let mut forwarded = Vec::with_capacity(length + 128);
-            rewrite::request(
-                &mut forwarded,
-                &request,
-                to.host_field().as_bytes(),
-                &shared.via,
-            );
+            rewrite::request(&mut forwarded, &request, to.host_field().as_bytes(), &shared.via);
             Decision::Forward(asked(&request, bytes, forwarded), to)
         }
         Verdict::Answer => Decision::Answer { to_head },
@@ -218,10 +204,7 @@ fn asked(request: &Request<'_>, head: &[u8], forwarded: Vec<u8>) -> Asked {
 
 /// The first line of a head, or of what should have been one.
 pub(crate) fn line(bytes: &[u8]) -> Box<[u8]> {
-    let begin = bytes
-        .iter()
-        .position(|b| !matches!(b, b'\r' | b'\n'))
-        .unwrap_or(bytes.len());
+    let begin = bytes.iter().position(|b| !matches!(b, b'\r' | b'\n')).unwrap_or(bytes.len());
     let bytes = bytes.get(begin..).unwrap_or_default();
     let end = memchr::memchr2(b'\r', b'\n', bytes).unwrap_or(bytes.len());
     Box::from(bytes.get(..end.min(LINE)).unwrap_or_default())
@@ -229,11 +212,7 @@ pub(crate) fn line(bytes: &[u8]) -> Box<[u8]> {
 
 pub(crate) fn head_limits(visitor: &Visitor) -> HeadLimits {
     let limits = &visitor.rules.settings.limits;
-    HeadLimits {
-        size: limits.head_size,
-        target: limits.target_size,
-        fields: limits.head_fields,
-    }
+    HeadLimits { size: limits.head_size, target: limits.target_size, fields: limits.head_fields }
 }
 
 const fn refusal(error: HeadError) -> RequestEnd {

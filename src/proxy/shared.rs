@@ -102,11 +102,7 @@ impl Visitor {
     }
 
     pub(crate) fn policy<'a>(&'a self, own: &'a OwnAddresses, shared: &'a Shared) -> Policy<'a> {
-        Policy {
-            settings: &self.rules.settings,
-            own,
-            via: &shared.via,
-        }
+        Policy { settings: &self.rules.settings, own, via: &shared.via }
     }
 
     /// The limit that one more request of this client breaks.
@@ -114,14 +110,7 @@ impl Visitor {
         if self.over_limit.is_some() {
             return self.over_limit;
         }
-        let exempt = |ip: IpAddr| {
-            self.rules
-                .settings
-                .clients
-                .exempt
-                .iter()
-                .any(|net| net.contains(&ip))
-        };
+        let exempt = |ip: IpAddr| self.rules.settings.clients.exempt.iter().any(|net| net.contains(&ip));
         let allowed = self.rules.request_rate.allows(self.client()) || exempt(self.peer.ip());
         (!allowed).then_some(RequestEnd::RateLimited)
     }

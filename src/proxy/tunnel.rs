@@ -39,24 +39,16 @@ pub(crate) struct Activity {
 
 impl Activity {
     pub(crate) fn new() -> Self {
-        Self {
-            made: Instant::now(),
-            last: AtomicU32::new(0),
-        }
+        Self { made: Instant::now(), last: AtomicU32::new(0) }
     }
 
     pub(crate) fn touch(&self) {
-        self.last.store(
-            u32::try_from(self.made.elapsed().as_millis()).unwrap_or(u32::MAX),
-            Relaxed,
-        );
+        self.last.store(u32::try_from(self.made.elapsed().as_millis()).unwrap_or(u32::MAX), Relaxed);
     }
 
     /// How long nothing has moved.
     pub(crate) fn idle(&self) -> Duration {
-        self.made
-            .elapsed()
-            .saturating_sub(Duration::from_millis(self.last.load(Relaxed).into()))
+        self.made.elapsed().saturating_sub(Duration::from_millis(self.last.load(Relaxed).into()))
     }
 }
 
@@ -131,36 +123,14 @@ enum PumpEnd {
 impl Tunnel {
     /// Carries bytes until both sides have closed, one fails, or nothing moves for too long.
     pub(crate) async fn carry(self, entry: &RequestEntry) -> RequestEnd {
-        let Self {
-            client,
-            upstream,
-            early,
-            first_answer,
-            idle,
-            half_closed,
-            end,
-        } = self;
+        let Self { client, upstream, early, first_answer, idle, half_closed, end } = self;
         set_up(&client);
         let tunnels = &entry.worker.shared.counters.tunnels_open;
         tunnels.fetch_add(1, Relaxed);
         let activity = Activity::new();
         let outcome = {
-            let mut there = pin!(pump(
-                &client,
-                &upstream.stream,
-                early,
-                Way::There,
-                entry,
-                &activity
-            ));
-            let mut back = pin!(pump(
-                &upstream.stream,
-                &client,
-                first_answer,
-                Way::Back,
-                entry,
-                &activity
-            ));
+            let mut there = pin!(pump(&client, &upstream.stream, early, Way::There, entry, &activity));
+            let mut back = pin!(pump(&upstream.stream, &client, first_answer, Way::Back, entry, &activity));
             let mut clock = pin!(sleep(idle));
             let (mut there_open, mut back_open) = (true, true);
             loop {
@@ -270,11 +240,7 @@ async fn pump(
         match pending.fill(most, |free| from.try_read(free)) {
             Ok(0) => {
                 let told = socket2::SockRef::from(to).shutdown(Shutdown::Write);
-                return if told.is_ok() {
-                    PumpEnd::Finished
-                } else {
-                    way.writer_broken()
-                };
+                return if told.is_ok() { PumpEnd::Finished } else { way.writer_broken() };
             }
             Ok(n) => {
                 way.read(entry, n);
@@ -299,13 +265,7 @@ async fn pump(
 fn set_up(client: &TcpStream) {
     let socket = socket2::SockRef::from(client);
     socket.set_tcp_nodelay(true).unwrap_or_default();
-    socket
-        .set_tcp_notsent_lowat(NOTSENT_LOWAT)
-        .unwrap_or_default();
-    let probes = TcpKeepalive::new()
-        .with_time(Duration::from_mins(1))
-        .with_interval(Duration::from_secs(10));
-    socket
-        .set_tcp_keepalive(&probes.with_retries(6))
-        .unwrap_or_default();
+    socket.set_tcp_notsent_lowat(NOTSENT_LOWAT).unwrap_or_default();
+    let probes = TcpKeepalive::new().with_time(Duration::from_mins(1)).with_interval(Duration::from_secs(10));
+    socket.set_tcp_keepalive(&probes.with_retries(6)).unwrap_or_default();
 }

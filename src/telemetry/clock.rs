@@ -9,10 +9,7 @@ thread_local! {
 
 /// Calls `use_date` with now as IMF-fixdate (RFC 9110 section 5.6.7), such as `Sun, 06 Nov 1994 08:49:37 GMT`.
 pub(crate) fn with_imf_fixdate<T>(use_date: impl FnOnce(&str) -> T) -> T {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO)
-        .as_secs();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
     DATE.with_borrow_mut(|(second, text)| {
         if *second != now {
             *second = now;
@@ -32,9 +29,6 @@ fn imf_fixdate(seconds: u64) -> String {
 mod tests {
     #[test]
     fn rfc_9110_example() {
-        assert_eq!(
-            super::imf_fixdate(784_111_777),
-            "Sun, 06 Nov 1994 08:49:37 GMT"
-        );
+        assert_eq!(super::imf_fixdate(784_111_777), "Sun, 06 Nov 1994 08:49:37 GMT");
     }
 }

@@ -21,12 +21,7 @@ pub enum Direction {
 
 impl Direction {
     /// Every direction, in the order of the counters.
-    pub const ALL: [Self; 4] = [
-        Self::FromClient,
-        Self::ToClient,
-        Self::FromUpstream,
-        Self::ToUpstream,
-    ];
+    pub const ALL: [Self; 4] = [Self::FromClient, Self::ToClient, Self::FromUpstream, Self::ToUpstream];
 
     /// The stable word for it.
     pub const fn label(self) -> &'static str {
@@ -69,10 +64,8 @@ impl<const N: usize> PerVariant<N> {
 }
 
 /// Upper bounds of the histogram buckets, in seconds.
-pub const BUCKETS: [f64; 16] = [
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-    60.0,
-];
+pub const BUCKETS: [f64; 16] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
 /// A histogram of durations with fixed buckets; recording is two relaxed additions.
 #[derive(Debug, Default)]
@@ -85,13 +78,9 @@ impl Histogram {
     /// Records one duration.
     pub fn record(&self, took: Duration) {
         let seconds = took.as_secs_f64();
-        let index = BUCKETS
-            .iter()
-            .position(|bound| seconds <= *bound)
-            .unwrap_or(BUCKETS.len());
+        let index = BUCKETS.iter().position(|bound| seconds <= *bound).unwrap_or(BUCKETS.len());
         self.buckets.add(index, 1);
-        self.micros
-            .fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
+        self.micros.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
     }
 
     /// How many durations were recorded.
@@ -106,12 +95,7 @@ impl Histogram {
 
     /// `(upper bound in seconds, count in this bucket alone)`; the last bound is infinite.
     pub fn buckets(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
-        BUCKETS
-            .iter()
-            .copied()
-            .chain([f64::INFINITY])
-            .enumerate()
-            .map(|(i, bound)| (bound, self.buckets.get(i)))
+        BUCKETS.iter().copied().chain([f64::INFINITY]).enumerate().map(|(i, bound)| (bound, self.buckets.get(i)))
     }
 }
 
@@ -157,25 +141,17 @@ pub struct Counters {
 impl Counters {
     /// Counters for these listeners.
     pub fn new(listeners: impl IntoIterator<Item = String>) -> Self {
-        Self {
-            connections: listeners
-                .into_iter()
-                .map(|name| (name, AtomicU64::new(0)))
-                .collect(),
-            ..Self::default()
-        }
+        Self { connections: listeners.into_iter().map(|name| (name, AtomicU64::new(0))).collect(), ..Self::default() }
     }
 
     /// Counts one complete refusal.
     pub fn refused(&self, reason: Reason, form: Form) {
-        self.refusals
-            .add(reason.index() * Form::COUNT + form.index(), 1);
+        self.refusals.add(reason.index() * Form::COUNT + form.index(), 1);
     }
 
     /// How many refusals of this reason took this form.
     pub fn refusals(&self, reason: Reason, form: Form) -> u64 {
-        self.refusals
-            .get(reason.index() * Form::COUNT + form.index())
+        self.refusals.get(reason.index() * Form::COUNT + form.index())
     }
 
     /// Counts bytes moved.

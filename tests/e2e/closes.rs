@@ -41,21 +41,13 @@ fn readers_by_length_leave_no_time_wait_with_us() {
         let mut client = rig.client();
         client.send(refused(&rig));
         let (head, body) = client.answer();
-        assert!(
-            head.starts_with("HTTP/1.1 403 ") && !body.is_empty(),
-            "{head}"
-        );
+        assert!(head.starts_with("HTTP/1.1 403 ") && !body.is_empty(), "{head}");
         // Drop: the reader has what was announced, and closes.
     }
     rig.settled();
     assert_eq!(sockets(rig.proxy, &[TIME_WAIT]), 0);
     assert_eq!(sockets(rig.proxy, &CLOSING), 0);
-    assert_eq!(
-        rig.gateway
-            .counters
-            .refusals(Reason::SelfTarget, Form::Answered),
-        200
-    );
+    assert_eq!(rig.gateway.counters.refusals(Reason::SelfTarget, Form::Answered), 200);
 }
 
 #[test]
@@ -75,10 +67,7 @@ fn readers_to_the_end_get_a_clean_end() {
     for reader in readers {
         let answer = reader.join().unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(
-            head.contains(&format!("Content-Length: {}", body.len())),
-            "{answer}"
-        );
+        assert!(head.contains(&format!("Content-Length: {}", body.len())), "{answer}");
     }
     rig.settled();
     eventually("no socket is closing", || sockets(rig.proxy, &CLOSING) == 0);
@@ -88,16 +77,11 @@ fn readers_to_the_end_get_a_clean_end() {
 fn slow_readers_get_everything() {
     let rig = Rig::new(&[]);
     let mut client = rig.client();
-    socket2::SockRef::from(&client.0)
-        .set_recv_buffer_size(1)
-        .unwrap();
+    socket2::SockRef::from(&client.0).set_recv_buffer_size(1).unwrap();
     client.send(refused(&rig));
     // Longer than the gateway waits for our FIN: by now it has closed.
     eventually("the gateway is done with it", || {
-        rig.gateway
-            .counters
-            .refusals(Reason::SelfTarget, Form::Answered)
-            == 1
+        rig.gateway.counters.refusals(Reason::SelfTarget, Form::Answered) == 1
     });
     let mut answer = Vec::new();
     let mut byte = [0];
@@ -106,10 +90,7 @@ fn slow_readers_get_everything() {
     }
     let text = String::from_utf8(answer).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
-    assert!(
-        head.contains(&format!("Content-Length: {}", body.len())),
-        "{text}"
-    );
+    assert!(head.contains(&format!("Content-Length: {}", body.len())), "{text}");
     drop(client);
     rig.settled();
 }
@@ -119,10 +100,7 @@ fn c_72_clients_that_are_still_sending_can_read_the_answer() {
     let rig = Rig::new(&[]);
     for _ in 0..20 {
         let mut client = rig.client();
-        client.send(format!(
-            "POST http://{0}/ HTTP/1.1\r\nHost: {0}\r\nContent-Length: 1000000\r\n\r\n",
-            rig.proxy
-        ));
+        client.send(format!("POST http://{0}/ HTTP/1.1\r\nHost: {0}\r\nContent-Length: 1000000\r\n\r\n", rig.proxy));
         let mut sender = client.0.try_clone().unwrap();
         let sending = thread::spawn(move || {
             for _ in 0..30 {
@@ -133,10 +111,7 @@ fn c_72_clients_that_are_still_sending_can_read_the_answer() {
             }
         });
         let (head, body) = client.answer();
-        assert!(
-            head.starts_with("HTTP/1.1 403 ") && !body.is_empty(),
-            "{head}"
-        );
+        assert!(head.starts_with("HTTP/1.1 403 ") && !body.is_empty(), "{head}");
         sending.join().unwrap();
     }
     rig.settled();
@@ -149,21 +124,13 @@ fn clients_that_reset_or_leave_at_once_are_booked_and_gone() {
         for _ in 0..50 {
             let mut client = rig.client();
             client.send(refused(&rig));
-            socket2::SockRef::from(&client.0)
-                .set_linger(linger)
-                .unwrap();
+            socket2::SockRef::from(&client.0).set_linger(linger).unwrap();
         }
     }
-    eventually("all have been accepted", || {
-        rig.gateway.counters.connection_ends.sum() == 100
-    });
+    eventually("all have been accepted", || rig.gateway.counters.connection_ends.sum() == 100);
     rig.settled();
     // A reset may overtake the request in the queue of the socket: then nothing was asked.
-    let empty = rig
-        .gateway
-        .counters
-        .connection_ends
-        .get(ConnectionEnd::Empty.index());
+    let empty = rig.gateway.counters.connection_ends.get(ConnectionEnd::Empty.index());
     assert_eq!(rig.refusals(Reason::SelfTarget) + empty, 100);
     assert!(empty <= 50, "{empty}");
     eventually("no socket is closing", || sockets(rig.proxy, &CLOSING) == 0);
@@ -172,14 +139,8 @@ fn clients_that_reset_or_leave_at_once_are_booked_and_gone() {
 #[test]
 fn head_gets_no_body_in_a_refusal() {
     let rig = Rig::new(&[]);
-    let answer = rig.ask(format!(
-        "HEAD http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n",
-        rig.proxy
-    ));
-    assert!(
-        answer.starts_with("HTTP/1.1 403 ") && answer.ends_with("\r\n\r\n"),
-        "{answer}"
-    );
+    let answer = rig.ask(format!("HEAD http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n", rig.proxy));
+    assert!(answer.starts_with("HTTP/1.1 403 ") && answer.ends_with("\r\n\r\n"), "{answer}");
     rig.settled();
 }
 
@@ -203,21 +164,11 @@ fn a_storm_that_retries_at_once_keeps_the_books_and_leaves_nothing() {
                 })
             })
             .collect();
-        eventually("the storm is counted", || {
-            rig.refusals(Reason::SelfTarget) >= 5000
-        });
+        eventually("the storm is counted", || rig.refusals(Reason::SelfTarget) >= 5000);
         stop.store(true, Relaxed);
-        workers
-            .into_iter()
-            .map(|worker| worker.join().unwrap())
-            .sum()
+        workers.into_iter().map(|worker| worker.join().unwrap()).sum()
     });
     rig.settled();
-    assert_eq!(
-        rig.gateway
-            .counters
-            .refusals(Reason::SelfTarget, Form::Answered),
-        attempts
-    );
+    assert_eq!(rig.gateway.counters.refusals(Reason::SelfTarget, Form::Answered), attempts);
     assert_eq!(sockets(rig.proxy, &[TIME_WAIT]), 0);
 }

@@ -14,10 +14,7 @@ fn tunnel(rig: &Rig, to: std::net::SocketAddr) -> Client {
     let mut client = rig.client();
     client.send(format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n\r\n"));
     let head = client.head();
-    assert_eq!(
-        head, "HTTP/1.1 200 Connection established\r\n\r\n",
-        "C-18: neither length nor coding"
-    );
+    assert_eq!(head, "HTTP/1.1 200 Connection established\r\n\r\n", "C-18: neither length nor coding");
     client
 }
 
@@ -30,11 +27,7 @@ fn bytes_pass_both_ways_and_half_close_is_passed_on() {
     assert_eq!(client.exactly(4), b"ping");
     client.send("last words");
     client.half_close();
-    assert_eq!(
-        client.read_to_end(),
-        "last words",
-        "C-25: the answer comes after our FIN"
-    );
+    assert_eq!(client.read_to_end(), "last words", "C-25: the answer comes after our FIN");
     rig.settled();
     assert_eq!(rig.ends(RequestEnd::Tunneled), 1);
 }
@@ -77,21 +70,9 @@ fn a_megabyte_each_way_at_once_arrives_unchanged() {
 fn c_20_early_bytes_belong_to_the_tunnel_however_they_are_split() {
     let origin = Origin::echo();
     let rig = Rig::new(&[origin.address]);
-    let whole = format!(
-        "CONNECT {0} HTTP/1.1\r\nHost: {0}\r\n\r\n\u{16}\u{3}\u{1}early",
-        origin.address
-    );
+    let whole = format!("CONNECT {0} HTTP/1.1\r\nHost: {0}\r\n\r\n\u{16}\u{3}\u{1}early", origin.address);
     let head = whole.find("\r\n\r\n").unwrap();
-    for split in [
-        0,
-        5,
-        head,
-        head + 1,
-        head + 2,
-        head + 3,
-        head + 4,
-        whole.len() - 2,
-    ] {
+    for split in [0, 5, head, head + 1, head + 2, head + 3, head + 4, whole.len() - 2] {
         let mut client = rig.client();
         client.send(&whole[..split]);
         thread::yield_now();
@@ -112,10 +93,7 @@ fn c_19_c_21_no_tunnel_no_200_and_early_bytes_are_never_a_request() {
         other.address
     ));
     assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
-    assert!(
-        answer.contains("Proxy-Status: floodgate; error=connection_refused\r\n"),
-        "{answer}"
-    );
+    assert!(answer.contains("Proxy-Status: floodgate; error=connection_refused\r\n"), "{answer}");
     assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
     rig.settled();
     assert_eq!(rig.gateway.counters.requests.load(Relaxed), 1);
@@ -135,18 +113,11 @@ fn c_17_c_22_c_23_targets_and_framing_that_connect_does_not_have() {
         ("CONNECT http://origin.test:443", "", 400),
         ("CONNECT user@origin.test:443", "", 400),
         ("CONNECT origin.test:443", "Content-Length: 5\r\n", 400),
-        (
-            "CONNECT origin.test:443",
-            "Transfer-Encoding: chunked\r\n",
-            400,
-        ),
+        ("CONNECT origin.test:443", "Transfer-Encoding: chunked\r\n", 400),
         ("CONNECT origin.test:25", "", 403),
     ] {
         let answer = rig.ask(format!("{line} HTTP/1.1\r\nHost: o\r\n{fields}\r\n"));
-        assert!(
-            answer.starts_with(&format!("HTTP/1.1 {status} ")),
-            "{line} {fields}: {answer}"
-        );
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{line} {fields}: {answer}");
     }
     rig.settled();
     assert_eq!(rig.ends(RequestEnd::PortDenied), 1);
@@ -164,10 +135,7 @@ fn a_side_that_breaks_is_shown_to_the_other_as_broken() {
     assert_eq!(client.exactly(4), b"half");
     client.send("two bytes or more");
     let end = client.0.read(&mut [0; 1]);
-    assert!(
-        end.is_err(),
-        "a clean end would pass the half for the whole: {end:?}"
-    );
+    assert!(end.is_err(), "a clean end would pass the half for the whole: {end:?}");
     rig.settled();
 }
 
@@ -181,16 +149,9 @@ fn idle_and_half_closed_tunnels_end_by_one_clock() {
         }
         let _ = stream.read(&mut [0; 16]);
     });
-    let rig = Rig::with(
-        &[origin.address],
-        "[timeouts]\ntunnel-idle = \"400ms\"\nhalf-closed = \"400ms\"",
-    );
+    let rig = Rig::with(&[origin.address], "[timeouts]\ntunnel-idle = \"400ms\"\nhalf-closed = \"400ms\"");
     let mut client = tunnel(&rig, origin.address);
-    assert_eq!(
-        client.exactly(32),
-        b"tick".repeat(8),
-        "longer than the idle time, but never idle"
-    );
+    assert_eq!(client.exactly(32), b"tick".repeat(8), "longer than the idle time, but never idle");
     eventually("the idle tunnel is closed", || rig.open() == 0);
     drop(client);
     rig.settled();

@@ -10,9 +10,7 @@ use floodgate::outcome::{ConnectionEnd, RequestEnd};
 use crate::rig::{Client, Origin, Rig, closed_port, eventually, read_head};
 
 fn reset(stream: &TcpStream) {
-    socket2::SockRef::from(stream)
-        .set_linger(Some(Duration::ZERO))
-        .unwrap();
+    socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)).unwrap();
 }
 
 /// What an origin does after it has read the request; the beginning of the answer the client gets (nothing: the answer
@@ -29,12 +27,7 @@ fn writes(stream: &mut TcpStream, bytes: &[u8]) {
 }
 
 const BREAKS: &[Break] = &[
-    Break {
-        what: "closes before a byte",
-        script: |_| (),
-        begins: "HTTP/1.1 502",
-        end: RequestEnd::UpstreamReset,
-    },
+    Break { what: "closes before a byte", script: |_| (), begins: "HTTP/1.1 502", end: RequestEnd::UpstreamReset },
     Break {
         what: "resets before a byte",
         script: |s| reset(s),
@@ -55,12 +48,7 @@ const BREAKS: &[Break] = &[
     },
     Break {
         what: "frames its answer twice",
-        script: |s| {
-            writes(
-                s,
-                b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
-            )
-        },
+        script: |s| writes(s, b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"),
         begins: "HTTP/1.1 502",
         end: RequestEnd::UpstreamMalformed,
     },
@@ -72,23 +60,13 @@ const BREAKS: &[Break] = &[
     },
     Break {
         what: "ends within a chunk",
-        script: |s| {
-            writes(
-                s,
-                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\nhalf",
-            )
-        },
+        script: |s| writes(s, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\nhalf"),
         begins: "",
         end: RequestEnd::UpstreamTruncated,
     },
     Break {
         what: "sends a chunk that is none",
-        script: |s| {
-            writes(
-                s,
-                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-            )
-        },
+        script: |s| writes(s, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"),
         begins: "",
         end: RequestEnd::UpstreamMalformed,
     },
@@ -102,41 +80,25 @@ const BREAKS: &[Break] = &[
 
 #[test]
 fn f_18_an_upstream_that_breaks_is_reported_by_where_it_broke() {
-    for Break {
-        what,
-        script,
-        begins,
-        end,
-    } in BREAKS
-    {
+    for Break { what, script, begins, end } in BREAKS {
         let origin = Origin::scripted(move |_, mut stream, _| {
             read_head(&mut stream);
             script(&mut stream);
         });
         let rig = Rig::new(&[origin.address]);
         let mut client = rig.client();
-        client.send(format!(
-            "GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n",
-            origin.address
-        ));
+        client.send(format!("GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n", origin.address));
         let mut seen = Vec::new();
         let ended = client.0.read_to_end(&mut seen);
         let seen = String::from_utf8_lossy(&seen).into_owned();
         assert!(seen.starts_with(begins), "{what}: {seen:?}");
         if begins.is_empty() {
-            assert!(
-                ended.is_err() && !seen.contains("\r\n0\r\n"),
-                "{what}: must not look whole: {ended:?} {seen:?}"
-            );
+            assert!(ended.is_err() && !seen.contains("\r\n0\r\n"), "{what}: must not look whole: {ended:?} {seen:?}");
         }
         drop(client);
         rig.settled();
         assert_eq!(rig.ends(*end), 1, "{what}");
-        assert_eq!(
-            rig.gateway.counters.upstreams_open.load(Relaxed),
-            0,
-            "{what}"
-        );
+        assert_eq!(rig.gateway.counters.upstreams_open.load(Relaxed), 0, "{what}");
     }
 }
 
@@ -146,45 +108,22 @@ fn dead_upstreams_have_their_own_outcomes() {
     let silent = Origin::scripted(|_, mut stream, _| {
         let _ = stream.read_to_end(&mut Vec::new());
     });
-    let rig = Rig::with(
-        &[closed, silent.address],
-        "[upstream]\nfirst-byte-timeout = \"200ms\"",
-    );
-    assert!(
-        rig.get(closed, "/")
-            .contains("502 Bad Gateway\r\nProxy-Status: floodgate; error=connection_refused\r\n")
-    );
+    let rig = Rig::with(&[closed, silent.address], "[upstream]\nfirst-byte-timeout = \"200ms\"");
+    assert!(rig.get(closed, "/").contains("502 Bad Gateway\r\nProxy-Status: floodgate; error=connection_refused\r\n"));
     let late = rig.get(silent.address, "/");
-    assert!(
-        late.contains(
-            "504 Gateway Timeout\r\nProxy-Status: floodgate; error=http_response_timeout\r\n"
-        ),
-        "{late}"
-    );
+    assert!(late.contains("504 Gateway Timeout\r\nProxy-Status: floodgate; error=http_response_timeout\r\n"), "{late}");
     rig.settled();
-    assert_eq!(
-        (
-            rig.ends(RequestEnd::ConnectRefused),
-            rig.ends(RequestEnd::FirstByteTimeout)
-        ),
-        (1, 1)
-    );
+    assert_eq!((rig.ends(RequestEnd::ConnectRefused), rig.ends(RequestEnd::FirstByteTimeout)), (1, 1));
 }
 
 #[test]
 fn f_15_no_dns_is_told_apart_from_no_such_name() {
     // A name server that never answers.
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    let servers = format!(
-        "dns-servers = [\"{}\"]\ndns-timeout = \"300ms\"",
-        silent.local_addr().unwrap()
-    );
+    let servers = format!("dns-servers = [\"{}\"]\ndns-timeout = \"300ms\"", silent.local_addr().unwrap());
     let rig = Rig::with(&[], &format!("[upstream]\n{servers}"));
     let answer = rig.ask("GET http://origin.test/ HTTP/1.1\r\nHost: origin.test\r\n\r\n");
-    assert!(
-        answer.contains("504 Gateway Timeout\r\nProxy-Status: floodgate; error=dns_timeout\r\n"),
-        "{answer}"
-    );
+    assert!(answer.contains("504 Gateway Timeout\r\nProxy-Status: floodgate; error=dns_timeout\r\n"), "{answer}");
     rig.settled();
     assert_eq!(rig.ends(RequestEnd::DnsTimeout), 1);
 }
@@ -196,10 +135,8 @@ fn malformed_bodies_are_stopped_where_they_are_malformed() {
     });
     let rig = Rig::new(&[origin.address]);
     let mut client = rig.client();
-    client.send(format!(
-        "POST http://{0}/ HTTP/1.1\r\nHost: {0}\r\nTransfer-Encoding: chunked\r\n\r\n",
-        origin.address
-    ));
+    client
+        .send(format!("POST http://{0}/ HTTP/1.1\r\nHost: {0}\r\nTransfer-Encoding: chunked\r\n\r\n", origin.address));
     client.send("5\r\nhello\r\n");
     std::thread::sleep(Duration::from_millis(20));
     client.send("nonsense\r\n");
@@ -208,10 +145,7 @@ fn malformed_bodies_are_stopped_where_they_are_malformed() {
     rig.settled();
     assert_eq!(rig.ends(RequestEnd::BodyMalformed), 1);
     eventually("the origin is told", || !origin.received().is_empty());
-    assert!(
-        !origin.received()[0].contains("\r\n0\r\n\r\n"),
-        "the origin must not take the part for the whole"
-    );
+    assert!(!origin.received()[0].contains("\r\n0\r\n\r\n"), "the origin must not take the part for the whole");
 }
 
 #[test]
@@ -219,20 +153,13 @@ fn a_client_that_leaves_in_the_middle_leaves_nothing() {
     let origin = Origin::scripted(|_, mut stream, _| {
         read_head(&mut stream);
         let part = vec![b'x'; 64 * 1024];
-        write!(
-            stream,
-            "HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n"
-        )
-        .unwrap();
+        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n").unwrap();
         while stream.write_all(&part).is_ok() {}
     });
     let rig = Rig::new(&[origin.address]);
     for _ in 0..10 {
         let mut client = rig.client();
-        client.send(format!(
-            "GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n",
-            origin.address
-        ));
+        client.send(format!("GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n", origin.address));
         client.exactly(100_000);
     }
     rig.settled();
@@ -263,9 +190,7 @@ fn slow_silent_and_random_clients_cost_next_to_nothing() {
         slow.send("G");
         crowd.push(slow);
         let mut random = rig.client();
-        let noise: Vec<u8> = (0..64_usize)
-            .map(|i| (i * 131 + n * 17 + 1).to_le_bytes()[0])
-            .collect();
+        let noise: Vec<u8> = (0..64_usize).map(|i| (i * 131 + n * 17 + 1).to_le_bytes()[0]).collect();
         let _ = random.0.write_all(&noise);
         crowd.push(random);
         if n % 100 == 0 {
@@ -273,18 +198,11 @@ fn slow_silent_and_random_clients_cost_next_to_nothing() {
         }
     }
     let each = resident().saturating_sub(before) / (3 * EACH as u64);
-    assert!(
-        each < 8 * 1024,
-        "{each} bytes for a connection that sends nothing of use, clients and threads included"
-    );
+    assert!(each < 8 * 1024, "{each} bytes for a connection that sends nothing of use, clients and threads included");
     assert!(rig.get(origin.address, "/").ends_with("good"));
     eventually("the deadline ends them all", || rig.open() == 0);
     let ends = &rig.gateway.counters.connection_ends;
-    assert_eq!(
-        ends.get(ConnectionEnd::Empty.index()),
-        EACH as u64,
-        "silent: closed without a word"
-    );
+    assert_eq!(ends.get(ConnectionEnd::Empty.index()), EACH as u64, "silent: closed without a word");
     assert_eq!(rig.ends(RequestEnd::HeadTimeout), EACH as u64, "begun: 408");
     assert_eq!(rig.ends(RequestEnd::Malformed), EACH as u64, "random");
     drop(crowd);

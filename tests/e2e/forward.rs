@@ -19,14 +19,8 @@ fn c_01_c_02_c_04_the_origin_gets_origin_form_our_host_and_untouched_bytes() {
         ]
         .concat(),
     );
-    assert!(
-        answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nhello"),
-        "{answer}"
-    );
-    assert!(
-        field(&answer, "via").unwrap().starts_with("1.1 floodgate-"),
-        "{answer}"
-    );
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nhello"), "{answer}");
+    assert!(field(&answer, "via").unwrap().starts_with("1.1 floodgate-"), "{answer}");
     assert!(field(&answer, "date").is_some(), "C-38: {answer}");
     assert_eq!(field(&answer, "connection"), Some("close"), "{answer}");
     rig.settled();
@@ -34,18 +28,9 @@ fn c_01_c_02_c_04_the_origin_gets_origin_form_our_host_and_untouched_bytes() {
     crate::rig::eventually("the origin saw it", || !origin.received().is_empty());
     let seen = origin.received().remove(0);
     let lossy = String::from_utf8_lossy(b"/%7e/../%2F?%0a&gbk=\xc4\xe3").into_owned();
-    assert!(
-        seen.starts_with(&format!(
-            "GET {lossy} HTTP/1.1\r\nHost: {}\r\n",
-            origin.address
-        )),
-        "{seen}"
-    );
+    assert!(seen.starts_with(&format!("GET {lossy} HTTP/1.1\r\nHost: {}\r\n", origin.address)), "{seen}");
     assert_eq!(seen.matches("Host:").count(), 1, "{seen}");
-    assert!(
-        seen.contains("\r\nX-Odd: a\u{fffd}b\r\nx-odd: again\r\n"),
-        "order, case, duplicates, bytes: {seen}"
-    );
+    assert!(seen.contains("\r\nX-Odd: a\u{fffd}b\r\nx-odd: again\r\n"), "order, case, duplicates, bytes: {seen}");
     for gone in ["Proxy-Connection", "X-Mine", "TE:", "Connection"] {
         assert!(!seen.contains(gone), "{gone}: {seen}");
     }
@@ -57,24 +42,14 @@ fn a_client_keeps_its_connection_and_the_upstream_is_reused() {
     let rig = Rig::with(&[origin.address], "[upstream]\nidle-timeout = \"1h\"");
     let mut client = rig.client();
     for n in 0..50 {
-        client.send(format!(
-            "GET http://{0}/{n} HTTP/1.1\r\nHost: {0}\r\n\r\n",
-            origin.address
-        ));
+        client.send(format!("GET http://{0}/{n} HTTP/1.1\r\nHost: {0}\r\n\r\n", origin.address));
         let (head, body) = client.answer();
-        assert!(
-            head.starts_with("HTTP/1.1 200 OK\r\n") && body == b"again",
-            "{head}"
-        );
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && body == b"again", "{head}");
         assert_eq!(field(&head, "connection"), None, "kept");
     }
     drop(client);
     rig.settled();
-    assert_eq!(
-        rig.gateway.counters.connect_seconds.count(),
-        1,
-        "one upstream connection for all"
-    );
+    assert_eq!(rig.gateway.counters.connect_seconds.count(), 1, "one upstream connection for all");
     assert_eq!(rig.ends(RequestEnd::Forwarded), 50);
 }
 
@@ -83,22 +58,12 @@ fn c_71_pipelined_requests_are_answered_in_order_and_each_is_judged() {
     let origin = Origin::ok("one");
     let rig = Rig::new(&[origin.address]);
     let mut client = rig.client();
-    let good = format!(
-        "GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n",
-        origin.address
-    );
+    let good = format!("GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n", origin.address);
     let bad = format!("GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n", rig.proxy);
     client.send(format!("{good}{good}{bad}{good}"));
     let all = client.read_to_end();
-    let statuses: Vec<_> = all
-        .match_indices("HTTP/1.1 ")
-        .map(|(at, _)| &all[at + 9..at + 12])
-        .collect();
-    assert_eq!(
-        statuses,
-        ["200", "200", "403"],
-        "after a refusal the connection is over: {all}"
-    );
+    let statuses: Vec<_> = all.match_indices("HTTP/1.1 ").map(|(at, _)| &all[at + 9..at + 12]).collect();
+    assert_eq!(statuses, ["200", "200", "403"], "after a refusal the connection is over: {all}");
     rig.settled();
     assert_eq!(rig.ends(RequestEnd::SelfTarget), 1);
 }
@@ -126,11 +91,7 @@ fn bodies_are_framed_anew_and_arrive_whole() {
                 body
             };
             received.extend(&body);
-            write!(
-                stream,
-                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-            )
-            .unwrap();
+            write!(stream, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
             for part in body.chunks(1000) {
                 write!(stream, "{:x};ext=dropped\r\n", part.len()).unwrap();
                 stream.write_all(part).unwrap();
@@ -152,21 +113,12 @@ fn bodies_are_framed_anew_and_arrive_whole() {
     assert_eq!(field(&head, "transfer-encoding"), Some("chunked"), "{head}");
     assert!(dechunk(&mut client) == body.as_bytes());
     // The same connection, now with chunks from the client, an extension and a trailer.
-    client.send(format!(
-        "PUT http://{0}/ HTTP/1.1\r\nHost: {0}\r\nTransfer-Encoding: chunked\r\n\r\n",
-        origin.address
-    ));
+    client.send(format!("PUT http://{0}/ HTTP/1.1\r\nHost: {0}\r\nTransfer-Encoding: chunked\r\n\r\n", origin.address));
     client.send("5;name=\"value\"\r\nhello\r\n6\r\n world\r\n0\r\nX-Trailer: 1\r\n\r\n");
     client.head();
     let seen = String::from_utf8(dechunk(&mut client)).unwrap();
-    assert!(
-        seen.contains("hello") && seen.ends_with("0\r\n\r\n"),
-        "{seen}"
-    );
-    assert!(
-        !seen.contains("name") && !seen.contains("X-Trailer"),
-        "C-57, C-59: {seen}"
-    );
+    assert!(seen.contains("hello") && seen.ends_with("0\r\n\r\n"), "{seen}");
+    assert!(!seen.contains("name") && !seen.contains("X-Trailer"), "C-57, C-59: {seen}");
     drop(client);
     rig.settled();
     assert_eq!(rig.ends(RequestEnd::Forwarded), 2);
@@ -192,43 +144,23 @@ fn dechunk(client: &mut crate::rig::Client) -> Vec<u8> {
 fn c_60_c_62_c_63_answers_without_a_length() {
     let origin = Origin::scripted(|_, mut stream, _| {
         read_head(&mut stream);
-        stream
-            .write_all(b"HTTP/1.0 200 OK\r\n\r\nuntil the end")
-            .unwrap();
+        stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nuntil the end").unwrap();
     });
     let rig = Rig::new(&[origin.address]);
     let chunked = rig.get(origin.address, "/");
-    assert!(
-        chunked.starts_with("HTTP/1.1 200 OK\r\n"),
-        "C-12: {chunked}"
-    );
-    assert!(
-        chunked.ends_with("\r\n\r\nd\r\nuntil the end\r\n0\r\n\r\n"),
-        "{chunked}"
-    );
+    assert!(chunked.starts_with("HTTP/1.1 200 OK\r\n"), "C-12: {chunked}");
+    assert!(chunked.ends_with("\r\n\r\nd\r\nuntil the end\r\n0\r\n\r\n"), "{chunked}");
     let plain = rig.ask(format!("GET http://{}/ HTTP/1.0\r\n\r\n", origin.address));
-    assert!(
-        plain.ends_with("\r\n\r\nuntil the end") && !plain.contains("chunked"),
-        "{plain}"
-    );
+    assert!(plain.ends_with("\r\n\r\nuntil the end") && !plain.contains("chunked"), "{plain}");
     assert_eq!(field(&plain, "connection"), Some("close"), "C-69");
     let head = Origin::answering("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n");
     let empty = Origin::answering("HTTP/1.1 204 No Content\r\n\r\n");
     let rig = Rig::new(&[head.address, empty.address]);
     let mut client = rig.client();
-    client.send(format!(
-        "HEAD http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n",
-        head.address
-    ));
+    client.send(format!("HEAD http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n", head.address));
     assert_eq!(field(&client.head(), "content-length"), Some("5"));
-    client.send(format!(
-        "GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n",
-        empty.address
-    ));
-    assert!(
-        client.head().starts_with("HTTP/1.1 204 "),
-        "nothing stood between the two"
-    );
+    client.send(format!("GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n", empty.address));
+    assert!(client.head().starts_with("HTTP/1.1 204 "), "nothing stood between the two");
     drop(client);
     rig.settled();
 }
@@ -237,21 +169,18 @@ fn c_60_c_62_c_63_answers_without_a_length() {
 fn c_66_interim_answers_pass_to_http_1_1_only() {
     let origin = Origin::scripted(|_, mut stream, _| {
         while !read_head(&mut stream).is_empty() {
-            stream.write_all(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+            stream
+                .write_all(
+                    b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+                )
+                .unwrap();
         }
     });
     let rig = Rig::new(&[origin.address]);
     let new = rig.get(origin.address, "/");
-    assert!(
-        new.starts_with("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n")
-            && new.contains("HTTP/1.1 200 OK"),
-        "{new}"
-    );
+    assert!(new.starts_with("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n") && new.contains("HTTP/1.1 200 OK"), "{new}");
     let old = rig.ask(format!("GET http://{}/ HTTP/1.0\r\n\r\n", origin.address));
-    assert!(
-        old.starts_with("HTTP/1.1 200 OK") && !old.contains("103"),
-        "{old}"
-    );
+    assert!(old.starts_with("HTTP/1.1 200 OK") && !old.contains("103"), "{old}");
     rig.settled();
 }
 
@@ -262,9 +191,7 @@ fn c_67_a_body_waits_for_100_continue_of_the_origin() {
         assert!(head.contains("Expect: 100-continue"));
         stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").unwrap();
         stream.read_exact(&mut [0; 4]).unwrap();
-        stream
-            .write_all(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
-            .unwrap();
+        stream.write_all(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n").unwrap();
     });
     let rig = Rig::new(&[origin.address]);
     let mut client = rig.client();
@@ -283,28 +210,17 @@ fn c_67_a_body_waits_for_100_continue_of_the_origin() {
 fn c_65_an_early_final_answer_reaches_a_client_that_is_still_sending() {
     let origin = Origin::scripted(|_, mut stream, _| {
         read_head(&mut stream);
-        stream
-            .write_all(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig")
-            .unwrap();
+        stream.write_all(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig").unwrap();
         stream.shutdown(Shutdown::Write).unwrap();
         let _ = std::io::copy(&mut stream, &mut std::io::sink());
     });
     let rig = Rig::new(&[origin.address]);
     let mut client = rig.client();
-    client.send(format!(
-        "POST http://{0}/ HTTP/1.1\r\nHost: {0}\r\nContent-Length: 1000000\r\n\r\n",
-        origin.address
-    ));
+    client.send(format!("POST http://{0}/ HTTP/1.1\r\nHost: {0}\r\nContent-Length: 1000000\r\n\r\n", origin.address));
     client.send(vec![b'x'; 1000]);
     let (head, body) = client.answer();
-    assert!(
-        head.starts_with("HTTP/1.1 413 ") && body == b"big",
-        "{head}"
-    );
-    assert!(
-        client.is_at_end(),
-        "the rest of the body is never taken for a request"
-    );
+    assert!(head.starts_with("HTTP/1.1 413 ") && body == b"big", "{head}");
+    assert!(client.is_at_end(), "the rest of the body is never taken for a request");
     drop(client);
     rig.settled();
 }
@@ -315,13 +231,13 @@ fn c_48_c_49_an_upgrade_is_relayed_after_101_and_not_before() {
         let head = String::from_utf8(read_head(&mut stream)).unwrap();
         assert_eq!(field(&head, "upgrade"), Some("websocket"), "{head}");
         if number == 0 {
-            stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nhi").unwrap();
+            stream
+                .write_all(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nhi")
+                .unwrap();
             let mut from = stream.try_clone().unwrap();
             let _ = std::io::copy(&mut from, &mut stream);
         } else {
-            stream
-                .write_all(b"HTTP/1.1 200 OK\r\nUpgrade: websocket\r\nContent-Length: 2\r\n\r\nno")
-                .unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\nUpgrade: websocket\r\nContent-Length: 2\r\n\r\nno").unwrap();
         }
     });
     let rig = Rig::new(&[origin.address]);
@@ -332,25 +248,16 @@ fn c_48_c_49_an_upgrade_is_relayed_after_101_and_not_before() {
     let mut client = rig.client();
     client.send(&request);
     let head = client.head();
-    assert!(
-        head.starts_with("HTTP/1.1 101 ") && field(&head, "upgrade") == Some("websocket"),
-        "{head}"
-    );
+    assert!(head.starts_with("HTTP/1.1 101 ") && field(&head, "upgrade") == Some("websocket"), "{head}");
     client.send("frame");
     assert_eq!(client.exactly(7), b"hiframe");
     client.half_close();
     drop(client);
     let mut client = rig.client();
-    client.send(format!(
-        "{request}GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n",
-        rig.proxy
-    ));
+    client.send(format!("{request}GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n", rig.proxy));
     let (head, body) = client.answer();
     assert!(head.starts_with("HTTP/1.1 200 ") && body == b"no");
-    assert!(
-        client.head().starts_with("HTTP/1.1 403 "),
-        "what was pipelined is a request, and is judged"
-    );
+    assert!(client.head().starts_with("HTTP/1.1 403 "), "what was pipelined is a request, and is judged");
     drop(client);
     rig.settled();
     assert_eq!(rig.ends(RequestEnd::Upgraded), 1);
@@ -361,23 +268,11 @@ fn c_07_c_45_c_46_the_proxy_answers_as_final_recipient_and_never_traces() {
     let origin = Origin::ok("");
     let rig = Rig::new(&[origin.address]);
     let options = rig.ask("OPTIONS * HTTP/1.1\r\nHost: proxy\r\n\r\n");
-    assert!(
-        options.starts_with("HTTP/1.1 200 OK") && field(&options, "allow").is_some(),
-        "{options}"
-    );
-    let zero = format!(
-        "OPTIONS http://{0}/ HTTP/1.1\r\nHost: {0}\r\nMax-Forwards: 0\r\n\r\n",
-        origin.address
-    );
+    assert!(options.starts_with("HTTP/1.1 200 OK") && field(&options, "allow").is_some(), "{options}");
+    let zero = format!("OPTIONS http://{0}/ HTTP/1.1\r\nHost: {0}\r\nMax-Forwards: 0\r\n\r\n", origin.address);
     assert!(rig.ask(zero).starts_with("HTTP/1.1 200 OK"));
-    let trace = rig.ask(format!(
-        "TRACE http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n",
-        origin.address
-    ));
-    assert!(
-        trace.starts_with("HTTP/1.1 405 ") && field(&trace, "allow").is_some(),
-        "{trace}"
-    );
+    let trace = rig.ask(format!("TRACE http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n", origin.address));
+    assert!(trace.starts_with("HTTP/1.1 405 ") && field(&trace, "allow").is_some(), "{trace}");
     rig.settled();
     assert!(origin.received().is_empty());
     assert_eq!(rig.ends(RequestEnd::AnsweredLocally), 2);
@@ -388,34 +283,19 @@ fn c_79_a_stale_pooled_connection_costs_one_retry_for_a_get_and_none_for_a_post(
     // Answers once per connection, promising to keep it, and then resets when the next request has come.
     let origin = Origin::scripted(|_, mut stream, _| {
         read_head(&mut stream);
-        stream
-            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-            .unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
         let _ = stream.read(&mut [0; 1]);
     });
     let rig = Rig::new(&[origin.address]);
     let mut client = rig.client();
     for _ in 0..2 {
-        client.send(format!(
-            "GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n",
-            origin.address
-        ));
+        client.send(format!("GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n", origin.address));
         let (head, _) = client.answer();
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
     }
-    assert_eq!(
-        rig.gateway.counters.connect_seconds.count(),
-        2,
-        "the second one was dialled anew"
-    );
-    client.send(format!(
-        "POST http://{0}/ HTTP/1.1\r\nHost: {0}\r\nContent-Length: 0\r\n\r\n",
-        origin.address
-    ));
-    assert!(
-        client.head().starts_with("HTTP/1.1 502 "),
-        "it may have been carried out: not sent twice"
-    );
+    assert_eq!(rig.gateway.counters.connect_seconds.count(), 2, "the second one was dialled anew");
+    client.send(format!("POST http://{0}/ HTTP/1.1\r\nHost: {0}\r\nContent-Length: 0\r\n\r\n", origin.address));
+    assert!(client.head().starts_with("HTTP/1.1 502 "), "it may have been carried out: not sent twice");
     drop(client);
     rig.settled();
 }

@@ -28,17 +28,13 @@ impl Rig {
 
     /// The same with more lines of configuration; `[self]` is taken by the origins.
     pub(crate) fn with(origins: &[SocketAddr], more: &str) -> Self {
-        let allow: Vec<_> = origins
-            .iter()
-            .map(|origin| format!("\"{origin}\""))
-            .collect();
+        let allow: Vec<_> = origins.iter().map(|origin| format!("\"{origin}\"")).collect();
         let text = format!(
             "[[listener]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n[runtime]\nworkers = 2\n\
              [self]\nallow = [{}]\n{more}\n",
             allow.join(", ")
         );
-        let settings =
-            Settings::from_toml(&text).unwrap_or_else(|problems| panic!("{problems}\n{text}"));
+        let settings = Settings::from_toml(&text).unwrap_or_else(|problems| panic!("{problems}\n{text}"));
         let gateway = Gateway::start(settings).unwrap();
         let proxy = gateway.listeners[0];
         Self { gateway, proxy }
@@ -65,9 +61,7 @@ impl Rig {
 
     /// GET in absolute form with `Connection: close`.
     pub(crate) fn get(&self, origin: SocketAddr, path: &str) -> String {
-        self.ask(format!(
-            "GET http://{origin}{path} HTTP/1.1\r\nHost: {origin}\r\nConnection: close\r\n\r\n"
-        ))
+        self.ask(format!("GET http://{origin}{path} HTTP/1.1\r\nHost: {origin}\r\nConnection: close\r\n\r\n"))
     }
 
     pub(crate) fn ends(&self, end: RequestEnd) -> u64 {
@@ -75,10 +69,7 @@ impl Rig {
     }
 
     pub(crate) fn refusals(&self, reason: Reason) -> u64 {
-        Form::ALL
-            .iter()
-            .map(|form| self.gateway.counters.refusals(reason, *form))
-            .sum()
+        Form::ALL.iter().map(|form| self.gateway.counters.refusals(reason, *form)).sum()
     }
 
     pub(crate) fn open(&self) -> i64 {
@@ -88,10 +79,7 @@ impl Rig {
     /// A GET on the admin.
     pub(crate) fn admin(&self, path: &str) -> String {
         let mut client = Client::connect(self.gateway.admin);
-        client.send(format!(
-            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
-            self.gateway.admin
-        ));
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.gateway.admin));
         client.read_to_end()
     }
 
@@ -99,24 +87,10 @@ impl Rig {
     pub(crate) fn settled(&self) {
         let counters = &self.gateway.counters;
         eventually("every connection is over", || self.open() == 0);
-        eventually("no tunnel is left", || {
-            counters.tunnels_open.load(Relaxed) == 0
-        });
-        let accepted: u64 = counters
-            .connections
-            .iter()
-            .map(|(_, n)| n.load(Relaxed))
-            .sum();
-        assert_eq!(
-            accepted,
-            counters.connection_ends.sum(),
-            "connections = sum of their outcomes"
-        );
-        assert_eq!(
-            counters.requests.load(Relaxed),
-            counters.request_ends.sum(),
-            "requests = sum of their outcomes"
-        );
+        eventually("no tunnel is left", || counters.tunnels_open.load(Relaxed) == 0);
+        let accepted: u64 = counters.connections.iter().map(|(_, n)| n.load(Relaxed)).sum();
+        assert_eq!(accepted, counters.connection_ends.sum(), "connections = sum of their outcomes");
+        assert_eq!(counters.requests.load(Relaxed), counters.request_ends.sum(), "requests = sum of their outcomes");
         assert_eq!(counters.panics.load(Relaxed), 0, "nothing panicked");
     }
 }
@@ -212,9 +186,7 @@ pub(crate) struct Origin {
 
 impl Origin {
     /// Runs `script` on each connection with its number, and a place for what it received.
-    pub(crate) fn scripted(
-        script: impl Fn(usize, TcpStream, &mut Vec<u8>) + Send + Sync + 'static,
-    ) -> Self {
+    pub(crate) fn scripted(script: impl Fn(usize, TcpStream, &mut Vec<u8>) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let received = Arc::new(Mutex::new(Vec::new()));
@@ -250,10 +222,7 @@ impl Origin {
 
     /// `200` with this body, kept alive.
     pub(crate) fn ok(body: &str) -> Self {
-        Self::answering(format!(
-            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        ))
+        Self::answering(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
     }
 
     /// Sends every byte back.
@@ -268,17 +237,11 @@ impl Origin {
     /// What the connections that have ended received, in the order of their ends.
     pub(crate) fn received(&self) -> Vec<String> {
         let records = self.received.lock().unwrap();
-        records
-            .iter()
-            .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
-            .collect()
+        records.iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).collect()
     }
 }
 
 /// An address on which nothing listens.
 pub(crate) fn closed_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }

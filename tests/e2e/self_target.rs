@@ -55,15 +55,7 @@ fn every_spelling_of_our_own_address_is_refused_in_one_round_trip() {
     }
     rig.settled();
     let counters = &rig.gateway.counters;
-    assert_eq!(
-        counters
-            .connections
-            .iter()
-            .map(|(_, n)| n.load(Relaxed))
-            .sum::<u64>(),
-        asked,
-        "nobody else connected"
-    );
+    assert_eq!(counters.connections.iter().map(|(_, n)| n.load(Relaxed)).sum::<u64>(), asked, "nobody else connected");
     assert_eq!(counters.connect_seconds.count(), 0, "nothing was dialled");
     assert_eq!(counters.dns_seconds.count(), 0, "nothing was looked up");
     assert_eq!(rig.refusals(Reason::SelfTarget), asked);
@@ -77,24 +69,13 @@ fn configured_names_and_addresses_are_ours() {
         "[[listener]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n[self]\naliases = [\"203.0.113.7\", \"Proxy.Example.net.\"]\n",
     );
     let gateway = floodgate::gateway::Gateway::start(settings.unwrap()).unwrap();
-    for host in [
-        "203.0.113.7",
-        "0xcb007107",
-        "proxy.example.net",
-        "PROXY.EXAMPLE.NET.",
-        "pro\u{ad}xy.example.net",
-    ] {
+    for host in ["203.0.113.7", "0xcb007107", "proxy.example.net", "PROXY.EXAMPLE.NET.", "pro\u{ad}xy.example.net"] {
         let mut client = Client::connect(gateway.listeners[0]);
         client.send(format!("GET http://{host}/ HTTP/1.1\r\nHost: x\r\n\r\n"));
         let answer = client.read_to_end();
         assert!(answer.starts_with("HTTP/1.1 403 "), "{host}: {answer}");
     }
-    let counted = || {
-        gateway
-            .counters
-            .request_ends
-            .get(RequestEnd::SelfTarget.index())
-    };
+    let counted = || gateway.counters.request_ends.get(RequestEnd::SelfTarget.index());
     eventually("all are counted", || counted() == 5);
 }
 
@@ -105,17 +86,12 @@ fn origin_form_that_names_somebody_else_is_not_proxied() {
     for request in [
         format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", origin.address),
         "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n".to_owned(),
-        "POST /mmtls/00006a5e HTTP/1.1\r\nHost: 240e:97c:2f:4001::31\r\nContent-Length: 0\r\n\r\n"
-            .to_owned(),
+        "POST /mmtls/00006a5e HTTP/1.1\r\nHost: 240e:97c:2f:4001::31\r\nContent-Length: 0\r\n\r\n".to_owned(),
         "GET / HTTP/1.0\r\n\r\n".to_owned(),
     ] {
         let answer = rig.ask(&request);
         // A loopback origin is, by its address, this box.
-        let expected = if request.contains("127.0.0.1") {
-            "HTTP/1.1 403 "
-        } else {
-            "HTTP/1.1 400 "
-        };
+        let expected = if request.contains("127.0.0.1") { "HTTP/1.1 403 " } else { "HTTP/1.1 400 " };
         assert!(answer.starts_with(expected), "{request}{answer}");
     }
     rig.settled();
@@ -147,15 +123,9 @@ fn two_gateways_in_a_row_work_and_pointed_at_each_other_they_do_not_loop() {
     let outer = Rig::new(&[inner.proxy]);
     // Through the outer one, a tunnel to the inner one, and through that to the origin.
     let mut client = outer.client();
-    client.send(format!(
-        "CONNECT {0} HTTP/1.1\r\nHost: {0}\r\n\r\n",
-        inner.proxy
-    ));
+    client.send(format!("CONNECT {0} HTTP/1.1\r\nHost: {0}\r\n\r\n", inner.proxy));
     assert!(client.head().starts_with("HTTP/1.1 200 "));
-    client.send(format!(
-        "GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\nConnection: close\r\n\r\n",
-        origin.address
-    ));
+    client.send(format!("GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\nConnection: close\r\n\r\n", origin.address));
     assert!(client.read_to_end().ends_with("far"));
     drop(client);
     outer.settled();
@@ -175,14 +145,8 @@ fn a_connection_of_our_own_is_known_by_its_socket() {
     }];
     rig.gateway.reload(settings).unwrap();
     let mut client = rig.client();
-    client.send(format!(
-        "CONNECT {0} HTTP/1.1\r\nHost: {0}\r\n\r\n",
-        rig.proxy
-    ));
-    assert!(
-        client.head().starts_with("HTTP/1.1 200 "),
-        "allowed by the operator, as it seems"
-    );
+    client.send(format!("CONNECT {0} HTTP/1.1\r\nHost: {0}\r\n\r\n", rig.proxy));
+    assert!(client.head().starts_with("HTTP/1.1 200 "), "allowed by the operator, as it seems");
     client.send("GET http://example.com/ HTTP/1.1\r\nHost: example.com\r\n\r\n");
     let answer = client.read_to_end();
     assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");

@@ -12,12 +12,10 @@ use crate::outcome::{ConnectionEnd, Form, Reason, RequestEnd};
 use crate::telemetry::Direction;
 
 pub(super) fn series(page: &str) -> impl Iterator<Item = (&str, f64)> {
-    page.lines()
-        .filter(|line| line.starts_with("floodgate_") || line.starts_with("process_"))
-        .map(|line| {
-            let (name, value) = line.rsplit_once(' ').unwrap();
-            (name, value.parse().unwrap())
-        })
+    page.lines().filter(|line| line.starts_with("floodgate_") || line.starts_with("process_")).map(|line| {
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        (name, value.parse().unwrap())
+    })
 }
 
 /// Every line belongs to the family declared above it, no family and no series comes twice, the end is marked.
@@ -57,26 +55,16 @@ async fn metrics_before_anything_happened() {
     assert_openmetrics(&page);
     let value = |name: &str| series(&page).find(|(n, _)| *n == name).map(|(_, v)| v);
     for end in ConnectionEnd::ALL {
-        let name = format!(
-            r#"floodgate_outcomes_total{{scope="connection",outcome="{}"}}"#,
-            end.label()
-        );
+        let name = format!(r#"floodgate_outcomes_total{{scope="connection",outcome="{}"}}"#, end.label());
         assert_eq!(value(&name), Some(0.0), "{name}");
     }
     for end in RequestEnd::ALL {
-        let name = format!(
-            r#"floodgate_outcomes_total{{scope="request",outcome="{}"}}"#,
-            end.label()
-        );
+        let name = format!(r#"floodgate_outcomes_total{{scope="request",outcome="{}"}}"#, end.label());
         assert_eq!(value(&name), Some(0.0), "{name}");
     }
     for reason in Reason::ALL {
         for form in Form::ALL {
-            let name = format!(
-                r#"floodgate_refusals_total{{reason="{}",form="{}"}}"#,
-                reason.label(),
-                form.label()
-            );
+            let name = format!(r#"floodgate_refusals_total{{reason="{}",form="{}"}}"#, reason.label(), form.label());
             assert_eq!(value(&name), Some(0.0), "{name}");
         }
     }
@@ -102,17 +90,11 @@ async fn metrics_before_anything_happened() {
         assert_eq!(value(name), Some(0.0), "{name}");
     }
     assert_eq!(value("floodgate_clients_tracked"), Some(7.0));
-    let info = format!(
-        r#"floodgate_build_info{{version="{}"}}"#,
-        env!("CARGO_PKG_VERSION")
-    );
+    let info = format!(r#"floodgate_build_info{{version="{}"}}"#, env!("CARGO_PKG_VERSION"));
     assert_eq!(value(&info), Some(1.0));
-    for name in [
-        "process_cpu_seconds_total",
-        "process_resident_memory_bytes",
-        "process_open_fds",
-        "process_start_time_seconds",
-    ] {
+    for name in
+        ["process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds", "process_start_time_seconds"]
+    {
         assert!(value(name).is_some(), "{name}");
     }
     // Nothing was read from the kernel: there is nothing about it.
@@ -123,35 +105,17 @@ async fn metrics_before_anything_happened() {
 async fn metrics_follow_the_counters() {
     let board = start().await;
     board.counters.connections[0].1.store(5, Relaxed);
-    board
-        .counters
-        .connection_ends
-        .add(ConnectionEnd::Served.index(), 4);
+    board.counters.connection_ends.add(ConnectionEnd::Served.index(), 4);
     board.counters.refused(Reason::SelfTarget, Form::Answered);
     board.counters.moved(Direction::ToClient, 1_000);
-    board
-        .counters
-        .request_seconds
-        .record(Duration::from_millis(2));
-    board
-        .counters
-        .request_seconds
-        .record(Duration::from_secs(90));
+    board.counters.request_seconds.record(Duration::from_millis(2));
+    board.counters.request_seconds.record(Duration::from_secs(90));
     let (_, page) = get(&board, "/metrics").await;
     assert_openmetrics(&page);
     for (name, expected) in [
-        (
-            r#"floodgate_connections_total{listener="0.0.0.0:3128"}"#,
-            5.0,
-        ),
-        (
-            r#"floodgate_outcomes_total{scope="connection",outcome="served"}"#,
-            4.0,
-        ),
-        (
-            r#"floodgate_refusals_total{reason="self_target",form="answered"}"#,
-            1.0,
-        ),
+        (r#"floodgate_connections_total{listener="0.0.0.0:3128"}"#, 5.0),
+        (r#"floodgate_outcomes_total{scope="connection",outcome="served"}"#, 4.0),
+        (r#"floodgate_refusals_total{reason="self_target",form="answered"}"#, 1.0),
         (r#"floodgate_bytes_total{direction="to_client"}"#, 1_000.0),
         (r#"floodgate_request_seconds_bucket{le="0.001"}"#, 0.0),
         (r#"floodgate_request_seconds_bucket{le="0.0025"}"#, 1.0),
@@ -169,57 +133,27 @@ async fn metrics_follow_the_counters() {
 async fn what_the_kernel_does_not_tell_is_not_there() {
     let board = start().await;
     board.kernel.store(Some(Arc::new(KernelView {
-        slab: vec![(
-            CACHES[1],
-            Slab {
-                objects: 12,
-                bytes: 32_768,
-            },
-        )],
-        sockets: Sockets {
-            inuse_v6: Some(2),
-            orphan: Some(0),
-            ..Sockets::default()
-        },
+        slab: vec![(CACHES[1], Slab { objects: 12, bytes: 32_768 })],
+        sockets: Sockets { inuse_v6: Some(2), orphan: Some(0), ..Sockets::default() },
         tcp_memory: Some(4_096),
         tcp_memory_limits: Some([1, 2, 3]),
-        tcp_ext: TcpExt {
-            listen_overflows: Some(9),
-            ..TcpExt::default()
-        },
+        tcp_ext: TcpExt { listen_overflows: Some(9), ..TcpExt::default() },
         ..KernelView::default()
     })));
     let (_, page) = get(&board, "/metrics").await;
     assert_openmetrics(&page);
-    let kernel: Vec<_> = series(&page)
-        .filter(|(name, _)| name.starts_with("floodgate_kernel_"))
-        .collect();
+    let kernel: Vec<_> = series(&page).filter(|(name, _)| name.starts_with("floodgate_kernel_")).collect();
     assert_eq!(
         kernel,
         [
             (r#"floodgate_kernel_slab_objects{cache="TCPv6"}"#, 12.0),
             (r#"floodgate_kernel_slab_bytes{cache="TCPv6"}"#, 32_768.0),
-            (
-                r#"floodgate_kernel_sockets{family="ipv6",state="inuse"}"#,
-                2.0
-            ),
-            (
-                r#"floodgate_kernel_sockets{family="all",state="orphan"}"#,
-                0.0
-            ),
+            (r#"floodgate_kernel_sockets{family="ipv6",state="inuse"}"#, 2.0),
+            (r#"floodgate_kernel_sockets{family="all",state="orphan"}"#, 0.0),
             ("floodgate_kernel_tcp_memory_bytes", 4_096.0),
-            (
-                r#"floodgate_kernel_tcp_memory_limit_bytes{level="low"}"#,
-                1.0
-            ),
-            (
-                r#"floodgate_kernel_tcp_memory_limit_bytes{level="pressure"}"#,
-                2.0
-            ),
-            (
-                r#"floodgate_kernel_tcp_memory_limit_bytes{level="high"}"#,
-                3.0
-            ),
+            (r#"floodgate_kernel_tcp_memory_limit_bytes{level="low"}"#, 1.0),
+            (r#"floodgate_kernel_tcp_memory_limit_bytes{level="pressure"}"#, 2.0),
+            (r#"floodgate_kernel_tcp_memory_limit_bytes{level="high"}"#, 3.0),
             ("floodgate_kernel_listen_overflows_total", 9.0),
         ]
     );

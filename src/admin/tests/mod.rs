@@ -12,8 +12,8 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use super::{Board, CONNECTIONS, ClientRow, FIRST_PAUSE, LONGEST_PAUSE, pause_after, serve};
 use crate::config::Settings;
 use crate::config::settings::{
-    AccessFormat, AccessTarget, Admin, Clients, Destinations, Limits, Listener, Log, Own, Ports,
-    Rate, Runtime, Timeouts, Upstream,
+    AccessFormat, AccessTarget, Admin, Clients, Destinations, Limits, Listener, Log, Own, Ports, Rate, Runtime,
+    Timeouts, Upstream,
 };
 use crate::telemetry::Counters;
 use crate::telemetry::access_log::AccessLog;
@@ -23,30 +23,18 @@ mod metrics;
 mod status;
 
 fn settings() -> Settings {
-    let rate = Rate {
-        per_second: NonZeroU32::MIN,
-        burst: NonZeroU32::MIN,
-    };
+    let rate = Rate { per_second: NonZeroU32::MIN, burst: NonZeroU32::MIN };
     let second = Duration::from_secs(1);
     Settings {
-        listeners: vec![Listener {
-            address: "0.0.0.0:3128".parse().unwrap(),
-        }],
+        listeners: vec![Listener { address: "0.0.0.0:3128".parse().unwrap() }],
         runtime: Runtime { workers: 1 },
         admin: Admin {
             address: "127.0.0.1:0".parse().unwrap(),
             allow: vec!["127.0.0.1/32".parse().unwrap()],
             hosts: vec!["gate.example".to_owned()],
         },
-        own: Own {
-            addresses: vec![],
-            names: vec![],
-            allow: vec![],
-        },
-        clients: Clients {
-            allow: vec![],
-            exempt: vec![],
-        },
+        own: Own { addresses: vec![], names: vec![], allow: vec![] },
+        clients: Clients { allow: vec![], exempt: vec![] },
         destinations: Destinations {
             connect_ports: Ports::default(),
             http_ports: Ports::default(),
@@ -108,10 +96,7 @@ async fn start() -> Arc<Board> {
             let rows = [("10.0.0.9", 40), ("10.0.0.1", 3)];
             rows.into_iter()
                 .take(n)
-                .map(|(address, sockets)| ClientRow {
-                    address: address.to_owned(),
-                    sockets,
-                })
+                .map(|(address, sockets)| ClientRow { address: address.to_owned(), sockets })
                 .collect()
         }),
     });
@@ -120,11 +105,7 @@ async fn start() -> Arc<Board> {
 }
 
 async fn connect(board: &Board) -> TcpStream {
-    TcpSocket::new_v4()
-        .unwrap()
-        .connect(board.admin_address)
-        .await
-        .unwrap()
+    TcpSocket::new_v4().unwrap().connect(board.admin_address).await.unwrap()
 }
 
 /// Head and body of the answer to a request that asks for the connection to be closed.
@@ -138,8 +119,7 @@ async fn speak(board: &Board, request: &str) -> (String, String) {
 }
 
 async fn ask(board: &Board, method: &str, target: &str, host: &str) -> (String, String) {
-    let request =
-        format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    let request = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     speak(board, &request).await
 }
 
@@ -161,11 +141,7 @@ async fn every_answer_is_guarded() {
         ("/healthz", 200, "text/plain; charset=utf-8"),
         ("/readyz", 200, "text/plain; charset=utf-8"),
         ("/api/v1/status?x=1", 200, "application/json"),
-        (
-            "/metrics",
-            200,
-            "application/openmetrics-text; version=1.0.0; charset=utf-8",
-        ),
+        ("/metrics", 200, "application/openmetrics-text; version=1.0.0; charset=utf-8"),
         ("/nothing", 404, "text/plain; charset=utf-8"),
         ("/api/v1/status/", 404, "text/plain; charset=utf-8"),
     ] {
@@ -191,13 +167,8 @@ async fn the_page_asks_nobody_else() {
     for target in ["/", "/app.js", "/style.css"] {
         let (_, body) = get(&board, target).await;
         assert!(!body.contains("//") || target == "/app.js", "{target}");
-        assert!(
-            !body.contains("http:") && !body.contains("https:"),
-            "{target}"
-        );
-        assert!(
-            !body.contains("innerHTML") && !body.contains(" style=") && !body.contains("onclick")
-        );
+        assert!(!body.contains("http:") && !body.contains("https:"), "{target}");
+        assert!(!body.contains("innerHTML") && !body.contains(" style=") && !body.contains("onclick"));
     }
 }
 
@@ -229,13 +200,7 @@ async fn strangers_names_are_refused() {
         let (head, _) = ask(&board, "GET", "/healthz", &host).await;
         assert_eq!(status_of(&head), 200, "{host}");
     }
-    for host in [
-        "evil.example",
-        "",
-        "localhost:1",
-        "10.0.0.1",
-        "localhost@evil.example",
-    ] {
+    for host in ["evil.example", "", "localhost:1", "10.0.0.1", "localhost@evil.example"] {
         let (head, body) = ask(&board, "GET", "/healthz", host).await;
         assert_eq!(status_of(&head), 403, "{host}");
         assert!(body.contains("hosts of [admin]"));
@@ -281,33 +246,25 @@ async fn connections_are_kept_and_counted() {
     let mut chunk = [0; 1_024];
     for _ in 0..CONNECTIONS {
         let mut stream = connect(&board).await;
-        stream
-            .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            .await
-            .unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
         assert!(stream.read(&mut chunk).await.unwrap() > 0);
         kept.push(stream);
     }
     let mut one_too_many = connect(&board).await;
-    assert!(matches!(
-        one_too_many.read(&mut chunk).await,
-        Ok(0) | Err(_)
-    ));
+    assert!(matches!(one_too_many.read(&mut chunk).await, Ok(0) | Err(_)));
     drop(kept);
     // Until the server has seen that they are gone.
     let page = loop {
         let mut stream = connect(&board).await;
         let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
         let mut page = String::new();
-        let asked = stream.write_all(request).await.is_ok()
-            && stream.read_to_string(&mut page).await.is_ok();
+        let asked = stream.write_all(request).await.is_ok() && stream.read_to_string(&mut page).await.is_ok();
         if asked && !page.is_empty() {
             break page;
         }
     };
-    let refused = metrics::series(&page)
-        .find(|(name, _)| *name == "floodgate_admin_connections_refused_total")
-        .unwrap();
+    let refused =
+        metrics::series(&page).find(|(name, _)| *name == "floodgate_admin_connections_refused_total").unwrap();
     assert!(refused.1 >= 1.0);
 }
 

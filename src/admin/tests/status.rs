@@ -13,12 +13,7 @@ use crate::outcome::RequestEnd;
 fn refuse(board: &Board, address: &str, times: u32, line: &[u8]) {
     let address = address.parse().unwrap();
     for _ in 0..times {
-        board.refusals.note(
-            ClientKey::new(address),
-            address,
-            RequestEnd::SelfTarget,
-            || line.into(),
-        );
+        board.refusals.note(ClientKey::new(address), address, RequestEnd::SelfTarget, || line.into());
     }
 }
 
@@ -41,20 +36,11 @@ async fn the_status_has_its_shape() {
     }
 
     board.kernel.store(Some(Arc::new(KernelView {
-        slab: vec![(
-            "TCP",
-            Slab {
-                objects: 3,
-                bytes: 4,
-            },
-        )],
+        slab: vec![("TCP", Slab { objects: 3, bytes: 4 })],
         orphan_limit: Some(8_192),
         tcp_memory: Some(5),
         descriptors: Some(11),
-        absent: vec![Absent {
-            source: "/proc/net/netstat",
-            why: "it is not there".to_owned(),
-        }],
+        absent: vec![Absent { source: "/proc/net/netstat", why: "it is not there".to_owned() }],
         ..KernelView::default()
     })));
     let (_, body) = get(&board, "/api/v1/status").await;
@@ -74,18 +60,8 @@ async fn the_status_has_its_shape() {
 #[tokio::test]
 async fn clients_and_offenders_are_merged() {
     let board = start().await;
-    refuse(
-        &board,
-        "10.0.0.1",
-        30,
-        b"GET /<script>\x1b[31m\xe2\x80\xae\" HTTP/1.1",
-    );
-    refuse(
-        &board,
-        "2001:db8::7",
-        20,
-        b"GET http://u:secret@x/ HTTP/1.1",
-    );
+    refuse(&board, "10.0.0.1", 30, b"GET /<script>\x1b[31m\xe2\x80\xae\" HTTP/1.1");
+    refuse(&board, "2001:db8::7", 20, b"GET http://u:secret@x/ HTTP/1.1");
     board.refusals.drain();
     let (_, body) = get(&board, "/api/v1/status").await;
     assert!(body.is_ascii());
@@ -93,27 +69,14 @@ async fn clients_and_offenders_are_merged() {
     let clients = status["clients"].as_array().unwrap();
     let rows: Vec<_> = clients
         .iter()
-        .map(|c| {
-            (
-                c["address"].as_str().unwrap(),
-                c["sockets"].as_u64(),
-                c["refusals"].as_u64(),
-            )
-        })
+        .map(|c| (c["address"].as_str().unwrap(), c["sockets"].as_u64(), c["refusals"].as_u64()))
         .collect();
     assert_eq!(
         rows,
-        [
-            ("10.0.0.1", Some(3), Some(30)),
-            ("2001:db8::/64", Some(0), Some(20)),
-            ("10.0.0.9", Some(40), Some(0)),
-        ]
+        [("10.0.0.1", Some(3), Some(30)), ("2001:db8::/64", Some(0), Some(20)), ("10.0.0.9", Some(40), Some(0)),]
     );
     assert_eq!(clients[0]["why"], "self_target");
-    assert_eq!(
-        clients[0]["sample"],
-        r"GET /<script>\x1B[31m\xE2\x80\xAE\x22 HTTP/1.1"
-    );
+    assert_eq!(clients[0]["sample"], r"GET /<script>\x1B[31m\xE2\x80\xAE\x22 HTTP/1.1");
     assert_eq!(clients[1]["from"], "2001:db8::7");
     assert_eq!(clients[1]["sample"], "GET http://***@x/ HTTP/1.1");
     assert_eq!(clients[2]["why"], Value::Null);

@@ -26,21 +26,9 @@ fn the_printed_file_is_the_defaults() {
     for key in KEYS {
         let row = key.row();
         assert!(!row.doc.is_empty(), "{} has no doc", row.path);
-        assert!(
-            row.doc.iter().all(|line| line.trim().len() > 5),
-            "{}",
-            row.path
-        );
-        assert!(
-            SECTIONS.iter().any(|(section, _)| *section == row.section),
-            "{}",
-            row.path
-        );
-        assert!(
-            !NOT_BUILT.contains(&(row.section, row.name)),
-            "{}",
-            row.path
-        );
+        assert!(row.doc.iter().all(|line| line.trim().len() > 5), "{}", row.path);
+        assert!(SECTIONS.iter().any(|(section, _)| *section == row.section), "{}", row.path);
+        assert!(!NOT_BUILT.contains(&(row.section, row.name)), "{}", row.path);
         assert_eq!(row.path, format!("{}.{}", row.section, row.name));
         let line = format!("\n{} = {}\n", row.name, row.default);
         assert!(printed.contains(&line), "{} is not printed", row.path);
@@ -68,22 +56,12 @@ fn every_key_is_read_exactly_once() {
 #[test]
 fn the_defaults_are_those_of_the_contract() {
     let settings = Settings::defaults();
-    let listeners: Vec<_> = settings
-        .listeners
-        .iter()
-        .map(|l| l.address.to_string())
-        .collect();
+    let listeners: Vec<_> = settings.listeners.iter().map(|l| l.address.to_string()).collect();
     assert_eq!(listeners, ["0.0.0.0:3128", "[::]:3128"]);
     assert_eq!(settings.admin.address.to_string(), "127.0.0.1:9128");
     assert!(settings.runtime.workers > 0);
-    assert_eq!(
-        settings.destinations.connect_ports,
-        Ports(vec![(80, 80), (443, 443), (8443, 8443)])
-    );
-    assert_eq!(
-        settings.destinations.http_ports,
-        Ports(vec![(80, 80), (1024, 65535)])
-    );
+    assert_eq!(settings.destinations.connect_ports, Ports(vec![(80, 80), (443, 443), (8443, 8443)]));
+    assert_eq!(settings.destinations.http_ports, Ports(vec![(80, 80), (1024, 65535)]));
     assert_eq!(settings.limits.head_size, 16 << 10);
     assert_eq!(settings.timeouts.tunnel_idle, Duration::from_mins(15));
     for (address, served) in [
@@ -101,15 +79,7 @@ fn the_defaults_are_those_of_the_contract() {
         ("100.64.0.1", false),
     ] {
         let address: std::net::IpAddr = address.parse().unwrap();
-        assert_eq!(
-            settings
-                .clients
-                .allow
-                .iter()
-                .any(|net| net.contains(&address)),
-            served,
-            "{address}"
-        );
+        assert_eq!(settings.clients.allow.iter().any(|net| net.contains(&address)), served, "{address}");
     }
 }
 
@@ -124,53 +94,29 @@ fn values_arrive_where_they_belong() {
         [upstream]\r\nsource-v4 = '192.0.2.1'\r\ndns-servers = [\"192.0.2.53\"]\r\n";
     let settings = Settings::from_toml(text).unwrap();
     assert_eq!(settings.listeners.len(), 1);
-    assert_eq!(
-        settings.own.addresses,
-        ["203.0.113.7", "10.0.0.9"].map(|a| a.parse::<std::net::IpAddr>().unwrap())
-    );
+    assert_eq!(settings.own.addresses, ["203.0.113.7", "10.0.0.9"].map(|a| a.parse::<std::net::IpAddr>().unwrap()));
     assert_eq!(settings.own.names, ["proxy.example.net"]);
-    assert_eq!(
-        settings.destinations.connect_ports,
-        Ports(vec![(443, 444), (8000, 9500)])
-    );
+    assert_eq!(settings.destinations.connect_ports, Ports(vec![(443, 444), (8000, 9500)]));
     let seven = 7.try_into().unwrap();
-    assert_eq!(
-        settings.limits.client_request_rate,
-        Rate {
-            per_second: 5.try_into().unwrap(),
-            burst: seven
-        }
-    );
+    assert_eq!(settings.limits.client_request_rate, Rate { per_second: 5.try_into().unwrap(), burst: seven });
     assert_eq!(settings.limits.connections, 1_000);
     assert_eq!(settings.timeouts.head, Duration::from_millis(250));
-    assert_eq!(
-        settings.log.access,
-        AccessTarget::File("/var/log/x.log".into())
-    );
+    assert_eq!(settings.log.access, AccessTarget::File("/var/log/x.log".into()));
     assert_eq!(settings.log.access_format, AccessFormat::Squid);
     assert_eq!(settings.log.level, tracing::level_filters::LevelFilter::OFF);
     assert_eq!(settings.upstream.source_v4, "192.0.2.1".parse().ok());
-    assert_eq!(
-        settings.upstream.dns_servers,
-        ["192.0.2.53:53".parse().unwrap()]
-    );
+    assert_eq!(settings.upstream.dns_servers, ["192.0.2.53:53".parse().unwrap()]);
 
-    let allow = Settings::from_toml("self.allow = ['PORTAL:8443']")
-        .unwrap()
-        .own
-        .allow;
+    let allow = Settings::from_toml("self.allow = ['PORTAL:8443']").unwrap().own.allow;
     assert_eq!(allow[0].host, HostName::Name("portal".to_owned()));
 }
 
 #[test]
 fn only_entries_that_lead_back_are_loops() {
     let loops = |listener: &str, allow: &str| {
-        let text = format!(
-            "self.allow = ['{allow}']\nself.aliases = ['203.0.113.7']\n[[listener]]\naddress = '{listener}'"
-        );
-        told(&text)
-            .iter()
-            .any(|line| line.contains("through itself"))
+        let text =
+            format!("self.allow = ['{allow}']\nself.aliases = ['203.0.113.7']\n[[listener]]\naddress = '{listener}'");
+        told(&text).iter().any(|line| line.contains("through itself"))
     };
     for (listener, allow) in [
         ("127.0.0.1:1", "127.0.0.1:1"),
@@ -206,23 +152,14 @@ fn a_file_of_noise_is_cut_short() {
     for text in cases {
         let problems = Settings::from_toml(&text).unwrap_err().0;
         // The listeners have a limit of their own, 64.
-        assert_eq!(
-            problems.len(),
-            if text.starts_with("[[") { 65 } else { 101 }
-        );
+        assert_eq!(problems.len(), if text.starts_with("[[") { 65 } else { 101 });
         let Some(last) = problems.get(100) else {
             continue;
         };
-        assert_eq!(
-            last.to_string(),
-            "more is wrong than is told here; correct this and check again"
-        );
+        assert_eq!(last.to_string(), "more is wrong than is told here; correct this and check again");
     }
     let long = told(&format!("[clients]\nallow = [{}]", "7,".repeat(2_000)));
-    assert!(
-        long[0].contains("has 2000 entries, at most 1024 are taken"),
-        "{long:?}"
-    );
+    assert!(long[0].contains("has 2000 entries, at most 1024 are taken"), "{long:?}");
     assert!(long[0].len() < 400, "{long:?}");
     assert!(told(&format!("{} = 1", "x".repeat(900_000)))[0].len() < 400);
     assert_eq!(told(&format!("x = {}", "[".repeat(500_000))).len(), 1);
@@ -230,33 +167,16 @@ fn a_file_of_noise_is_cut_short() {
 
 #[test]
 fn restart_keys_name_what_changed() {
-    let changed =
-        |text: &str| restart_keys(&Settings::defaults(), &Settings::from_toml(text).unwrap());
-    assert!(
-        changed("[timeouts]\nhead = '1s'\n[clients]\nallow = ['::/0']\n[log]\nlevel = 'off'")
-            .is_empty()
-    );
+    let changed = |text: &str| restart_keys(&Settings::defaults(), &Settings::from_toml(text).unwrap());
+    assert!(changed("[timeouts]\nhead = '1s'\n[clients]\nallow = ['::/0']\n[log]\nlevel = 'off'").is_empty());
     let all = changed(
         "[[listener]]\naddress = '127.0.0.1:1'\n[runtime]\nworkers = 200\n[admin]\naddress = '127.0.0.1:2'\n\
          [limits]\nclients-tracked = 7\n[log]\naccess = '-'",
     );
-    let listed: Vec<_> = KEYS
-        .iter()
-        .map(|key| key.row())
-        .filter(|row| row.changed.is_some())
-        .map(|row| row.path)
-        .collect();
+    let listed: Vec<_> =
+        KEYS.iter().map(|key| key.row()).filter(|row| row.changed.is_some()).map(|row| row.path).collect();
     assert_eq!(all, listed);
-    assert_eq!(
-        all,
-        [
-            "listener.address",
-            "runtime.workers",
-            "admin.address",
-            "limits.clients-tracked",
-            "log.access"
-        ]
-    );
+    assert_eq!(all, ["listener.address", "runtime.workers", "admin.address", "limits.clients-tracked", "log.access"]);
 }
 
 proptest! {

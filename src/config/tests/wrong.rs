@@ -5,37 +5,23 @@ use super::told;
 /// A snippet and all that is told about it.
 const WRONG: &[(&str, &[&str])] = &[
     // values
-    (
-        "[limits]\nconnections = 0",
-        &["line 2: limits.connections = 0: must be 1 to 1048576; the default is 8192"],
-    ),
-    (
-        "[limits]\nconnections = -1",
-        &["line 2: limits.connections = -1: must be 1 to 1048576; the default is 8192"],
-    ),
+    ("[limits]\nconnections = 0", &["line 2: limits.connections = 0: must be 1 to 1048576; the default is 8192"]),
+    ("[limits]\nconnections = -1", &["line 2: limits.connections = -1: must be 1 to 1048576; the default is 8192"]),
     (
         "[limits]\nconnections = 99999999999999999999",
-        &[
-            "line 2: limits.connections = 99999999999999999999: must be 1 to 1048576; the default is 8192",
-        ],
+        &["line 2: limits.connections = 99999999999999999999: must be 1 to 1048576; the default is 8192"],
     ),
     (
         "limits.connections = '8192'",
-        &[
-            "line 1: limits.connections = '8192': expected a whole number, found string; the default is 8192",
-        ],
+        &["line 1: limits.connections = '8192': expected a whole number, found string; the default is 8192"],
     ),
     (
         "limits.connections = 1.5",
-        &[
-            "line 1: limits.connections = 1.5: expected a whole number, found float; the default is 8192",
-        ],
+        &["line 1: limits.connections = 1.5: expected a whole number, found float; the default is 8192"],
     ),
     (
         "[timeouts]\nhead = 10",
-        &[
-            "line 2: timeouts.head = 10: expected a duration such as \"10s\", found integer 10; the default is \"10s\"",
-        ],
+        &["line 2: timeouts.head = 10: expected a duration such as \"10s\", found integer 10; the default is \"10s\""],
     ),
     (
         "timeouts.head = true",
@@ -49,18 +35,12 @@ const WRONG: &[(&str, &[&str])] = &[
             "line 1: timeouts.head = '10': cannot be read as a duration; write a whole number and ms, s, m, h or d, such as \"10s\"",
         ],
     ),
-    (
-        "timeouts.head = '0s'",
-        &["line 1: timeouts.head = '0s': must be 1ms to 1d; the default is \"10s\""],
-    ),
+    ("timeouts.head = '0s'", &["line 1: timeouts.head = '0s': must be 1ms to 1d; the default is \"10s\""]),
     (
         "limits.target-size = '4KiB'",
         &["line 1: limits.target-size = '4KiB': must be 8000B to 1MiB; the default is \"8KiB\""],
     ),
-    (
-        "limits.head-fields = 129",
-        &["line 1: limits.head-fields = 129: must be 1 to 128; the default is 100"],
-    ),
+    ("limits.head-fields = 129", &["line 1: limits.head-fields = 129: must be 1 to 128; the default is 100"]),
     (
         "log.level = 'loud'",
         &[
@@ -101,32 +81,18 @@ const WRONG: &[(&str, &[&str])] = &[
         ],
     ),
     // unknown keys
-    (
-        "[limits]\nconections = 5",
-        &["line 2: limits.conections = 5: unknown key; did you mean limits.connections?"],
-    ),
+    ("[limits]\nconections = 5", &["line 2: limits.conections = 5: unknown key; did you mean limits.connections?"]),
     (
         "[limits]\nclient_connection_rate = 5",
-        &[
-            "line 2: limits.client_connection_rate = 5: unknown key; did you mean limits.client-connection-rate?",
-        ],
+        &["line 2: limits.client_connection_rate = 5: unknown key; did you mean limits.client-connection-rate?"],
     ),
     (
         "[timeouts]\ndns-timeout = '5s'",
         &["line 2: timeouts.dns-timeout = '5s': unknown key; did you mean upstream.dns-timeout?"],
     ),
-    (
-        "[log]\nzzz = 1",
-        &["line 2: log.zzz = 1: unknown key; `floodgate config` prints every key"],
-    ),
-    (
-        "level = 'info'",
-        &["line 1: level: unknown key; did you mean log.level?"],
-    ),
-    (
-        "[limit]\nconnections = 5",
-        &["line 1: limit: unknown key; did you mean [limits]?"],
-    ),
+    ("[log]\nzzz = 1", &["line 2: log.zzz = 1: unknown key; `floodgate config` prints every key"]),
+    ("level = 'info'", &["line 1: level: unknown key; did you mean log.level?"]),
+    ("[limit]\nconnections = 5", &["line 1: limit: unknown key; did you mean [limits]?"]),
     (
         "[[listener]]\naddress = '127.0.0.1:1'\nport = 5",
         &["line 3: listener[0].port = 5: unknown key; `floodgate config` prints every key"],
@@ -139,23 +105,12 @@ const WRONG: &[(&str, &[&str])] = &[
             "line 3: guard.stall: not built in this version; remove it",
         ],
     ),
-    (
-        "[guard]",
-        &["line 1: guard: not built in this version; remove it"],
-    ),
-    (
-        "[[alarm.webhook]]\nkind = 'slack'",
-        &["line 1: alarm.webhook: not built in this version; remove it"],
-    ),
-    (
-        "[admin]\ntoken-file = '/x'",
-        &["line 2: admin.token-file = '/x': not built in this version; remove it"],
-    ),
+    ("[guard]", &["line 1: guard: not built in this version; remove it"]),
+    ("[[alarm.webhook]]\nkind = 'slack'", &["line 1: alarm.webhook: not built in this version; remove it"]),
+    ("[admin]\ntoken-file = '/x'", &["line 2: admin.token-file = '/x': not built in this version; remove it"]),
     (
         "[[listener]]\naddress = '127.0.0.1:1'\nmode = 'tproxy'",
-        &[
-            "line 3: listener[0].mode = 'tproxy': transparent modes are not built in this version; write \"explicit\"",
-        ],
+        &["line 3: listener[0].mode = 'tproxy': transparent modes are not built in this version; write \"explicit\""],
     ),
     (
         "[[listener]]\naddress = '127.0.0.1:1'\nmode = 'loud'",
@@ -164,15 +119,11 @@ const WRONG: &[(&str, &[&str])] = &[
     // shape
     (
         "limits = 5",
-        &[
-            "line 1: limits: expected a table, found integer 5; write [limits] on a line of its own, its keys below",
-        ],
+        &["line 1: limits: expected a table, found integer 5; write [limits] on a line of its own, its keys below"],
     ),
     (
         "[[limits]]",
-        &[
-            "line 1: limits: expected a table, found array; write [limits] on a line of its own, its keys below",
-        ],
+        &["line 1: limits: expected a table, found array; write [limits] on a line of its own, its keys below"],
     ),
     (
         "[listener]\naddress = '127.0.0.1:1'",
@@ -180,20 +131,14 @@ const WRONG: &[(&str, &[&str])] = &[
             "line 1: listener: expected [[listener]], found table; write [[listener]], with two brackets, for each listener",
         ],
     ),
-    (
-        "listener = []",
-        &["line 1: listener = []: nothing to listen on; remove the key for the default"],
-    ),
+    ("listener = []", &["line 1: listener = []: nothing to listen on; remove the key for the default"]),
     (
         "listener = [7]",
         &[
             "line 1: listener[0]: expected [[listener]], found integer 7; write [[listener]], with two brackets, for each listener",
         ],
     ),
-    (
-        "\n[[listener]]",
-        &["line 2: listener[0].address: missing; write address = \"0.0.0.0:3128\""],
-    ),
+    ("\n[[listener]]", &["line 2: listener[0].address: missing; write address = \"0.0.0.0:3128\""]),
     // TOML
     (
         "[limits]\nconnections = \n",
@@ -274,9 +219,7 @@ const WRONG: &[(&str, &[&str])] = &[
     ),
     (
         "[limits]\nhead-size = 1\ntarget-size = '64KiB'",
-        &[
-            "line 2: limits.head-size = 1: expected a size such as \"16KiB\", found integer 1; the default is \"16KiB\"",
-        ],
+        &["line 2: limits.head-size = 1: expected a size such as \"16KiB\", found integer 1; the default is \"16KiB\""],
     ),
 ];
 

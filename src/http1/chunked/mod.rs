@@ -68,13 +68,7 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder at the first chunk size.
     pub const fn new() -> Self {
-        Self {
-            state: State::Size,
-            left: 0,
-            digits: 0,
-            extensions: 0,
-            trailers: 0,
-        }
+        Self { state: State::Size, left: 0, digits: 0, extensions: 0, trailers: 0 }
     }
 
     /// Whether the last chunk and the trailer section were read.
@@ -119,11 +113,7 @@ impl Decoder {
                 }
             }
         }
-        Ok(Step {
-            consumed,
-            data,
-            done: self.is_done(),
-        })
+        Ok(Step { consumed, data, done: self.is_done() })
     }
 
     /// The state after one byte that is not data.
@@ -139,11 +129,7 @@ impl Decoder {
             }
             (State::SizeLf, b'\n') => {
                 self.digits = 0;
-                Ok(if self.left == 0 {
-                    State::Line
-                } else {
-                    State::Data
-                })
+                Ok(if self.left == 0 { State::Line } else { State::Data })
             }
             (State::DataCr, b'\r') => Ok(State::DataLf),
             (State::DataLf, b'\n') => Ok(State::Size),
@@ -157,15 +143,9 @@ impl Decoder {
                 trailer(state, byte)
             }
             (State::Failed(reason), _) => Err(reason),
-            (
-                State::SizeLf
-                | State::DataCr
-                | State::DataLf
-                | State::EndLf
-                | State::Data
-                | State::Done,
-                _,
-            ) => Err("chunk without CRLF"),
+            (State::SizeLf | State::DataCr | State::DataLf | State::EndLf | State::Data | State::Done, _) => {
+                Err("chunk without CRLF")
+            }
         }
     }
 
@@ -195,9 +175,7 @@ impl Default for Decoder {
 /// The state after one byte of a chunk extension. No CR or LF inside a quoted-string: parsers that stop there and parsers that do
 /// not see different chunks.
 fn extension(part: Extension, byte: u8) -> Result<State, &'static str> {
-    use Extension::{
-        AfterName, AfterValue, BeforeName, BeforeValue, Closed, Escaped, Name, Quoted, Token,
-    };
+    use Extension::{AfterName, AfterValue, BeforeName, BeforeValue, Closed, Escaped, Name, Quoted, Token};
     let next = match (part, byte) {
         (Quoted, b'"') => Closed,
         (Quoted, b'\\') => Escaped,

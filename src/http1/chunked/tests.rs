@@ -8,10 +8,7 @@ use super::*;
 fn decode(input: &[u8], piece: usize) -> Result<Option<(Vec<u8>, usize)>, BodyError> {
     let mut decoder = Decoder::new();
     let (mut data, mut at) = (Vec::new(), 0);
-    for end in (piece.min(input.len())..input.len())
-        .step_by(piece)
-        .chain([input.len()])
-    {
+    for end in (piece.min(input.len())..input.len()).step_by(piece).chain([input.len()]) {
         loop {
             let step = decoder.step(&input[at..end])?;
             assert!(step.data.end <= step.consumed && step.consumed <= end - at);
@@ -32,11 +29,7 @@ fn decode(input: &[u8], piece: usize) -> Result<Option<(Vec<u8>, usize)>, BodyEr
 #[track_caller]
 fn assert_refused(input: &[u8]) {
     for piece in [1, 2, input.len()] {
-        assert!(
-            decode(input, piece).is_err(),
-            "{:?}",
-            input.escape_ascii().to_string()
-        );
+        assert!(decode(input, piece).is_err(), "{:?}", input.escape_ascii().to_string());
     }
 }
 
@@ -44,42 +37,16 @@ fn assert_refused(input: &[u8]) {
 fn c_56_chunk_sizes() {
     for size in ["5", "05", "0005", "0000000000000005"] {
         let body = format!("{size}\r\nhello\r\n0\r\n\r\nGET");
-        assert_eq!(
-            decode(body.as_bytes(), 1),
-            Ok(Some((b"hello".to_vec(), 3))),
-            "{size}"
-        );
+        assert_eq!(decode(body.as_bytes(), 1), Ok(Some((b"hello".to_vec(), 3))), "{size}");
     }
-    assert_eq!(
-        decode(b"a\r\n0123456789\r\nA\r\n0123456789\r\n000\r\n\r\n", 7)
-            .unwrap()
-            .unwrap()
-            .0
-            .len(),
-        20
-    );
-    for size in [
-        "0x5",
-        "+5",
-        "5_",
-        "-5",
-        " 5",
-        "5 ",
-        "5\t",
-        "",
-        "FFFFFFFFFFFFFFFFF",
-        "00000000000000005",
-        "g",
-        "5g",
-        "\u{665}",
-    ] {
+    assert_eq!(decode(b"a\r\n0123456789\r\nA\r\n0123456789\r\n000\r\n\r\n", 7).unwrap().unwrap().0.len(), 20);
+    for size in
+        ["0x5", "+5", "5_", "-5", " 5", "5 ", "5\t", "", "FFFFFFFFFFFFFFFFF", "00000000000000005", "g", "5g", "\u{665}"]
+    {
         assert_refused(format!("{size}\r\nhello\r\n0\r\n\r\n").as_bytes());
     }
     // The largest size is only waited for.
-    assert_eq!(
-        decode(b"FFFFFFFFFFFFFFFF\r\nhello\r\n0\r\n\r\n", 3),
-        Ok(None)
-    );
+    assert_eq!(decode(b"FFFFFFFFFFFFFFFF\r\nhello\r\n0\r\n\r\n", 3), Ok(None));
 }
 
 #[test]
@@ -95,11 +62,7 @@ fn c_57_extensions_are_checked_and_dropped() {
         ";foo=\"bar baz\" ;x",
     ] {
         let body = format!("5{extension}\r\nhello\r\n0{extension}\r\n\r\n");
-        assert_eq!(
-            decode(body.as_bytes(), 1),
-            Ok(Some((b"hello".to_vec(), 0))),
-            "{extension}"
-        );
+        assert_eq!(decode(body.as_bytes(), 1), Ok(Some((b"hello".to_vec(), 0))), "{extension}");
     }
     for extension in [
         ";",
@@ -167,18 +130,7 @@ fn c_59_trailers_are_checked_and_dropped() {
     for piece in 1..body.len() {
         assert_eq!(decode(body, piece), Ok(Some((b"x".to_vec(), 3))));
     }
-    for trailer in [
-        "X : 1",
-        " X: 1",
-        "X: a\r\n b",
-        "X",
-        ": x",
-        "X: a\nY: b",
-        "X: a\rb",
-        "X: \0",
-        "X y: 1",
-        "X: \x7f",
-    ] {
+    for trailer in ["X : 1", " X: 1", "X: a\r\n b", "X", ": x", "X: a\nY: b", "X: a\rb", "X: \0", "X y: 1", "X: \x7f"] {
         assert_refused(format!("0\r\n{trailer}\r\n\r\n").as_bytes());
     }
     let sized = |size: usize| format!("0\r\nX: {}\r\n\r\n", "a".repeat(size)).into_bytes();
@@ -191,14 +143,7 @@ fn a_failed_body_stays_failed() {
     let mut decoder = Decoder::new();
     let error = decoder.step(b"5x").unwrap_err();
     assert_eq!(decoder.step(b"\r\nhello\r\n"), Err(error));
-    assert_eq!(
-        decoder.step(b""),
-        Ok(Step {
-            consumed: 0,
-            data: 0..0,
-            done: false
-        })
-    );
+    assert_eq!(decoder.step(b""), Ok(Step { consumed: 0, data: 0..0, done: false }));
 }
 
 #[test]
@@ -212,10 +157,7 @@ fn encoding() {
     out.extend_from_slice(LAST);
     assert!(out.starts_with(b"5\r\nhello\r\n10\r\nxxxx"));
     assert!(out.windows(8).any(|window| window == b"abc\r\nyyy"));
-    assert_eq!(
-        decode(&out, 1000).unwrap().unwrap().0.len(),
-        5 + 0x10 + 0xabc
-    );
+    assert_eq!(decode(&out, 1000).unwrap().unwrap().0.len(), 5 + 0x10 + 0xabc);
 }
 
 proptest! {

@@ -9,10 +9,7 @@ use crate::http1::body::Body;
 use crate::http1::is_tchar;
 
 /// The facts learned so far.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a fact of its own, not a state"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, not a state")]
 #[derive(Debug, Default)]
 pub(super) struct Facts<'b> {
     length: Option<Length>,
@@ -56,16 +53,11 @@ impl<'b> Facts<'b> {
         match known {
             Known::ContentLength => {
                 let digits = Some(value).filter(|value| is_digits(value));
-                let bytes = digits
-                    .and_then(decimal)
-                    .ok_or(HeadError::Malformed("Content-Length"))?;
+                let bytes = digits.and_then(decimal).ok_or(HeadError::Malformed("Content-Length"))?;
                 if self.length.is_some_and(|first| first.bytes != bytes) {
                     return Err(HeadError::Malformed("contradicting Content-Length"));
                 }
-                self.length = Some(Length {
-                    bytes,
-                    repeated: self.length.is_some(),
-                });
+                self.length = Some(Length { bytes, repeated: self.length.is_some() });
             }
             Known::TransferEncoding => {
                 if self.codings.replace(value).is_some() {
@@ -85,8 +77,7 @@ impl<'b> Facts<'b> {
             }
             Known::Upgrade => self.upgraded_twice |= self.upgrade.replace(value).is_some(),
             Known::ProxyConnection => {
-                self.proxy_close |=
-                    fields::members(value).any(|option| option.eq_ignore_ascii_case(b"close"));
+                self.proxy_close |= fields::members(value).any(|option| option.eq_ignore_ascii_case(b"close"));
             }
             Known::Date
             | Known::Expect
@@ -100,12 +91,7 @@ impl<'b> Facts<'b> {
     }
 
     /// Learns what only a field of a request means.
-    pub(super) fn learn_request(
-        &mut self,
-        known: Known,
-        value: &'b [u8],
-        method: &[u8],
-    ) -> Result<(), HeadError> {
+    pub(super) fn learn_request(&mut self, known: Known, value: &'b [u8], method: &[u8]) -> Result<(), HeadError> {
         match known {
             Known::Host => {
                 if self.host.replace(value).is_some() {
@@ -151,21 +137,16 @@ impl<'b> Facts<'b> {
 
     /// The `Upgrade` field, if `Connection` announces it and there is exactly one.
     pub(super) fn upgrade(&self) -> Option<&'b [u8]> {
-        self.upgrade
-            .filter(|_| self.upgrade_option && !self.upgraded_twice)
+        self.upgrade.filter(|_| self.upgrade_option && !self.upgraded_twice)
     }
 
     /// Where the body of a request ends (RFC 9112 section 6.3): one answer, or none.
     pub(super) fn request_body(&self, version: Version) -> Result<Body, HeadError> {
         match (self.coding(version)?, self.length) {
             (Some(Coding::Chunked), _) => Ok(Body::Chunked),
-            (Some(Coding::ChunkedUnder), _) => {
-                Err(HeadError::Malformed("chunked is not the last coding"))
-            }
+            (Some(Coding::ChunkedUnder), _) => Err(HeadError::Malformed("chunked is not the last coding")),
             (Some(Coding::ChunkedOver | Coding::Unknown), _) => Err(HeadError::CodingUnknown),
-            (None, Some(Length { repeated: true, .. })) => {
-                Err(HeadError::Malformed("several Content-Length"))
-            }
+            (None, Some(Length { repeated: true, .. })) => Err(HeadError::Malformed("several Content-Length")),
             (None, Some(Length { bytes, .. })) => Ok(Body::Length(bytes)),
             (None, None) => Ok(Body::Empty),
         }
@@ -177,9 +158,7 @@ impl<'b> Facts<'b> {
             (Some(Coding::Chunked), _) => Ok(Body::Chunked),
             (Some(Coding::ChunkedOver), _) => Err(HeadError::CodingUnknown),
             (None, Some(Length { bytes, .. })) => Ok(Body::Length(bytes)),
-            (Some(Coding::ChunkedUnder | Coding::Unknown), _) | (None, None) => {
-                Ok(Body::UntilClose)
-            }
+            (Some(Coding::ChunkedUnder | Coding::Unknown), _) | (None, None) => Ok(Body::UntilClose),
         }
     }
 
@@ -220,7 +199,5 @@ fn is_digits(value: &[u8]) -> bool {
 
 /// [`is_digits`] as a number, if it fits; leading zeros are allowed.
 fn decimal(digits: &[u8]) -> Option<u64> {
-    digits.iter().try_fold(0_u64, |number, digit| {
-        number.checked_mul(10)?.checked_add(u64::from(digit & 0xf))
-    })
+    digits.iter().try_fold(0_u64, |number, digit| number.checked_mul(10)?.checked_add(u64::from(digit & 0xf)))
 }

@@ -82,10 +82,7 @@ impl<'b> Iterator for Iter<'b> {
         self.rest = rest;
         // The empty line at the end has no colon.
         let (name, value) = line.split_at_checked(memchr(b':', line)?)?;
-        Some(Field {
-            name,
-            value: value.get(1..)?.trim_ascii(),
-        })
+        Some(Field { name, value: value.get(1..)?.trim_ascii() })
     }
 }
 
@@ -119,15 +116,9 @@ impl Known {
             6 => &[(b"expect", Self::Expect), (b"cookie", Self::Protected)],
             7 => &[(b"upgrade", Self::Upgrade), (b"trailer", Self::HopByHop)],
             9 => &[(b"forwarded", Self::Protected)],
-            10 => &[
-                (b"connection", Self::Connection),
-                (b"keep-alive", Self::HopByHop),
-            ],
+            10 => &[(b"connection", Self::Connection), (b"keep-alive", Self::HopByHop)],
             12 => &[(b"max-forwards", Self::MaxForwards)],
-            13 => &[
-                (b"authorization", Self::Protected),
-                (b"cache-control", Self::Protected),
-            ],
+            13 => &[(b"authorization", Self::Protected), (b"cache-control", Self::Protected)],
             14 => &[(b"content-length", Self::ContentLength)],
             15 => &[(b"x-forwarded-for", Self::Protected)],
             16 => &[(b"proxy-connection", Self::ProxyConnection)],
@@ -137,19 +128,13 @@ impl Known {
             25 => &[(b"proxy-authentication-info", Self::HopByHop)],
             _ => &[],
         };
-        candidates
-            .iter()
-            .find(|(known, _)| name.eq_ignore_ascii_case(known))
-            .map(|&(_, kind)| kind)
+        candidates.iter().find(|(known, _)| name.eq_ignore_ascii_case(known)).map(|&(_, kind)| kind)
     }
 }
 
 /// The members of a comma-separated list without surrounding white space; empty ones are left out (RFC 9110 section 5.6.1.2).
 pub(super) fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value
-        .split(|&byte| byte == b',')
-        .map(<[u8]>::trim_ascii)
-        .filter(|member| !member.is_empty())
+    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
 }
 
 /// The field names that `Connection` nominates for removal.
@@ -162,9 +147,7 @@ impl<'b> Nominated<'b> {
     /// Collects them from the `Connection` fields of a head. At most [`MAX_OPTIONS`]: the parser refuses more.
     pub(crate) fn of(fields: Fields<'b>) -> Self {
         let mut names: [&[u8]; MAX_OPTIONS] = [b""; MAX_OPTIONS];
-        let lines = fields
-            .iter()
-            .filter(|field| Known::of(field.name) == Some(Known::Connection));
+        let lines = fields.iter().filter(|field| Known::of(field.name) == Some(Known::Connection));
         let options = lines.flat_map(|field| members(field.value));
         let mut count = 0;
         for (slot, option) in names.iter_mut().zip(options) {
@@ -176,9 +159,6 @@ impl<'b> Nominated<'b> {
 
     /// Whether the field `name` goes because the sender said so.
     pub(crate) fn contains(&self, name: &[u8]) -> bool {
-        self.names
-            .iter()
-            .take(self.count)
-            .any(|nominated| nominated.eq_ignore_ascii_case(name))
+        self.names.iter().take(self.count).any(|nominated| nominated.eq_ignore_ascii_case(name))
     }
 }

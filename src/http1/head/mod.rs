@@ -57,14 +57,10 @@ impl<'b> Request<'b> {
         let target = Target::parse(method, raw_target)?;
 
         let mut facts = Facts::default();
-        let fields = Fields::parse(
-            part(scan.block, head.len()),
-            limits.fields.min(MAX_FIELDS),
-            |known, value| {
-                facts.learn(known, value)?;
-                facts.learn_request(known, value, method)
-            },
-        )?;
+        let fields = Fields::parse(part(scan.block, head.len()), limits.fields.min(MAX_FIELDS), |known, value| {
+            facts.learn(known, value)?;
+            facts.learn_request(known, value, method)
+        })?;
         if facts.host.is_none() && version == Version::Http11 {
             return Err(HeadError::Malformed("no Host"));
         }
@@ -83,8 +79,7 @@ impl<'b> Request<'b> {
         if current && facts.expects_unknown {
             return Err(HeadError::ExpectationUnknown);
         }
-        let may_upgrade =
-            current && matches!(body, Body::Empty | Body::Length(0)) && method != b"CONNECT";
+        let may_upgrade = current && matches!(body, Body::Empty | Body::Length(0)) && method != b"CONNECT";
         Ok(Self {
             method,
             target,
@@ -95,9 +90,7 @@ impl<'b> Request<'b> {
             body,
             keep_alive: current && !facts.closes(),
             expect_continue: current && facts.expects_continue,
-            upgrade: facts
-                .upgrade()
-                .filter(|offer| may_upgrade && !offered(offer, b"h2c")),
+            upgrade: facts.upgrade().filter(|offer| may_upgrade && !offered(offer, b"h2c")),
             max_forwards: facts.max_forwards,
         })
     }
@@ -114,38 +107,25 @@ impl<'b> Request<'b> {
 
     /// Whether sending it twice has the effect of sending it once (RFC 9110 section 9.2.2).
     pub fn is_idempotent(&self) -> bool {
-        matches!(
-            self.method,
-            b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE"
-        )
+        matches!(self.method, b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE")
     }
 
     /// Whether a member of `Via` was added by `pseudonym`: then the request has been here before (RFC 9110 section 7.6.3).
     ///
     /// Commas inside a comment split too; that can only hurt a client that writes our pseudonym into one.
     pub fn via_names(&self, pseudonym: &str) -> bool {
-        let lines = self
-            .fields
-            .iter()
-            .filter(|field| Known::of(field.name) == Some(Known::Via));
-        lines
-            .flat_map(|field| fields::members(field.value))
-            .any(|member| {
-                let mut words = member
-                    .split(|byte| matches!(byte, b' ' | b'\t'))
-                    .filter(|word| !word.is_empty());
-                words
-                    .nth(1)
-                    .is_some_and(|by| by.eq_ignore_ascii_case(pseudonym.as_bytes()))
-            })
+        let lines = self.fields.iter().filter(|field| Known::of(field.name) == Some(Known::Via));
+        lines.flat_map(|field| fields::members(field.value)).any(|member| {
+            let mut words = member.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
+            words.nth(1).is_some_and(|by| by.eq_ignore_ascii_case(pseudonym.as_bytes()))
+        })
     }
 }
 
 /// Whether every protocol that a 101 chose was among those `offer`ed (RFC 9110 section 7.8); false if it chose none.
 pub fn offered(offer: &[u8], chosen: &[u8]) -> bool {
     let mut chosen = fields::members(chosen).peekable();
-    chosen.peek().is_some()
-        && chosen.all(|one| fields::members(offer).any(|other| other.eq_ignore_ascii_case(one)))
+    chosen.peek().is_some() && chosen.all(|one| fields::members(offer).any(|other| other.eq_ignore_ascii_case(one)))
 }
 
 /// A response head.
@@ -177,9 +157,7 @@ impl<'b> Response<'b> {
 
         let mut facts = Facts::default();
         let block = head.get(scan.block..).unwrap_or_default();
-        let fields = Fields::parse(block, limits.fields.min(MAX_FIELDS), |known, value| {
-            facts.learn(known, value)
-        })?;
+        let fields = Fields::parse(block, limits.fields.min(MAX_FIELDS), |known, value| facts.learn(known, value))?;
         let framed = facts.response_body(version)?;
         let bodiless = to_head || matches!(status, 100..=199 | 204 | 304);
         let body = if bodiless { Body::Empty } else { framed };
@@ -190,9 +168,7 @@ impl<'b> Response<'b> {
             fields,
             body,
             keep_alive: version == Version::Http11 && !facts.close && body != Body::UntilClose,
-            upgrade: facts
-                .upgrade()
-                .filter(|_| status == 101 && version == Version::Http11),
+            upgrade: facts.upgrade().filter(|_| status == 101 && version == Version::Http11),
         })
     }
 }
@@ -211,19 +187,10 @@ fn status_line(line: &[u8]) -> Result<(Version, u16, &[u8]), HeadError> {
     let malformed = HeadError::Malformed("status line");
     let (version, rest) = line.split_at_checked(8).ok_or(malformed)?;
     let version = Version::parse(version)?;
-    let [
-        b' ',
-        hundreds @ b'1'..=b'9',
-        tens @ b'0'..=b'9',
-        ones @ b'0'..=b'9',
-        rest @ ..,
-    ] = rest
-    else {
+    let [b' ', hundreds @ b'1'..=b'9', tens @ b'0'..=b'9', ones @ b'0'..=b'9', rest @ ..] = rest else {
         return Err(malformed);
     };
-    let status = [hundreds, tens, ones]
-        .iter()
-        .fold(0, |status, &digit| status * 10 + u16::from(digit - b'0'));
+    let status = [hundreds, tens, ones].iter().fold(0, |status, &digit| status * 10 + u16::from(digit - b'0'));
     match rest {
         [] => Ok((version, status, rest)),
         [b' ', reason @ ..] => Ok((version, status, reason)),

@@ -56,9 +56,7 @@ impl Version {
         match bytes {
             b"HTTP/1.1" => Ok(Self::Http11),
             b"HTTP/1.0" => Ok(Self::Http10),
-            [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
-                Err(HeadError::VersionUnknown)
-            }
+            [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => Err(HeadError::VersionUnknown),
             _ => Err(HeadError::Malformed("version")),
         }
     }
@@ -113,28 +111,14 @@ impl Scan {
     }
 
     const fn new(part: Part) -> Self {
-        Self {
-            seen: 0,
-            line: 0,
-            part,
-            blank: 0,
-            fields: 0,
-            start: 0,
-            target: 0,
-            version: 0,
-            block: 0,
-        }
+        Self { seen: 0, line: 0, part, blank: 0, fields: 0, start: 0, target: 0, version: 0, block: 0 }
     }
 
     /// Judges what arrived since the last call; `bytes` is everything received so far.
     ///
     /// `Ok(Some(n))`: the head is `bytes[..n]`, leading empty lines of a request included. `Ok(None)`: more is needed.
     /// An error is certain as soon as it is returned: no continuation of `bytes` would be accepted.
-    pub fn advance(
-        &mut self,
-        bytes: &[u8],
-        limits: HeadLimits,
-    ) -> Result<Option<usize>, HeadError> {
+    pub fn advance(&mut self, bytes: &[u8], limits: HeadLimits) -> Result<Option<usize>, HeadError> {
         let window = bytes.get(..limits.size).unwrap_or(bytes);
         loop {
             let fresh = window.get(self.seen..).unwrap_or_default();
@@ -183,19 +167,12 @@ impl Scan {
     }
 
     /// Follows the parts of a request line through `text`, which begins at `self.seen`.
-    fn start_line(
-        &mut self,
-        bytes: &[u8],
-        text: &[u8],
-        limits: HeadLimits,
-    ) -> Result<(), HeadError> {
+    fn start_line(&mut self, bytes: &[u8], text: &[u8], limits: HeadLimits) -> Result<(), HeadError> {
         let mut at = self.seen;
         let mut rest = text;
         while matches!(self.part, Part::Method | Part::Target | Part::Version) && !rest.is_empty() {
             let space = memchr(b' ', rest);
-            let (word, after) = rest
-                .split_at_checked(space.unwrap_or(rest.len()))
-                .unwrap_or((rest, &[]));
+            let (word, after) = rest.split_at_checked(space.unwrap_or(rest.len())).unwrap_or((rest, &[]));
             let end = at + word.len();
             match self.part {
                 Part::Method if !word.iter().all(|&byte| is_tchar(byte)) => {
@@ -246,11 +223,7 @@ impl Scan {
             (Part::Method, true) => {
                 self.blank += 1;
                 self.start = self.line;
-                return if self.blank > LEADING_LINES {
-                    Err(HeadError::Malformed("empty lines"))
-                } else {
-                    Ok(false)
-                };
+                return if self.blank > LEADING_LINES { Err(HeadError::Malformed("empty lines")) } else { Ok(false) };
             }
             (Part::Status, true) => return Err(HeadError::Malformed("empty status line")),
             // HTTP/0.9, or no HTTP at all.
@@ -269,9 +242,5 @@ impl Scan {
 /// The first byte that is `bad`. Two passes: the first, without a branch, is the one that nearly all lines need, and the compiler
 /// vectorises it.
 fn first(text: &[u8], bad: impl Fn(u8) -> bool) -> Option<usize> {
-    if text.iter().fold(false, |any, &byte| any | bad(byte)) {
-        text.iter().position(|&byte| bad(byte))
-    } else {
-        None
-    }
+    if text.iter().fold(false, |any, &byte| any | bad(byte)) { text.iter().position(|&byte| bad(byte)) } else { None }
 }

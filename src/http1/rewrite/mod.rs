@@ -32,18 +32,7 @@ pub fn request(out: &mut Vec<u8>, request: &Request<'_>, host: &[u8], via: &str)
         Target::Absolute { path, .. } | Target::Origin(path) => ("", path),
         Target::Asterisk | Target::Authority(_) => ("", request.raw_target),
     };
-    append(
-        out,
-        &[
-            request.method,
-            b" ",
-            slash.as_bytes(),
-            path,
-            b" HTTP/1.1\r\nHost: ",
-            host,
-            b"\r\n",
-        ],
-    );
+    append(out, &[request.method, b" ", slash.as_bytes(), path, b" HTTP/1.1\r\nHost: ", host, b"\r\n"]);
 
     for (known, field) in end_to_end(request.fields) {
         match (known, request.max_forwards) {
@@ -52,15 +41,7 @@ pub fn request(out: &mut Vec<u8>, request: &Request<'_>, host: &[u8], via: &str)
             (Some(Known::Expect), _) if !request.expect_continue => {}
             (Some(Known::MaxForwards), Some(hops)) => {
                 let hops = hops.saturating_sub(1);
-                append(
-                    out,
-                    &[
-                        field.name,
-                        b": ",
-                        itoa::Buffer::new().format(hops).as_bytes(),
-                        b"\r\n",
-                    ],
-                );
+                append(out, &[field.name, b": ", itoa::Buffer::new().format(hops).as_bytes(), b"\r\n"]);
             }
             _ => append_field(out, field),
         }
@@ -82,13 +63,7 @@ pub fn response(out: &mut Vec<u8>, response: &Response<'_>, to: ToClient, via: &
     let bodiless = interim || response.status == 204;
     append(
         out,
-        &[
-            b"HTTP/1.1 ",
-            itoa::Buffer::new().format(response.status).as_bytes(),
-            b" ",
-            response.reason,
-            b"\r\n",
-        ],
+        &[b"HTTP/1.1 ", itoa::Buffer::new().format(response.status).as_bytes(), b" ", response.reason, b"\r\n"],
     );
 
     let mut described = bodiless || to.body != Body::Empty;
@@ -123,28 +98,21 @@ pub fn response(out: &mut Vec<u8>, response: &Response<'_>, to: ToClient, via: &
 /// The fields that go on, with what they are. What `Connection` nominates goes too, except the fields that others rely on.
 fn end_to_end(fields: Fields<'_>) -> impl Iterator<Item = (Option<Known>, Field<'_>)> {
     let nominated = Nominated::of(fields);
-    fields
-        .iter()
-        .map(|field| (Known::of(field.name), field))
-        .filter(move |(known, field)| match known {
-            Some(
-                Known::Connection
-                | Known::HopByHop
-                | Known::ProxyConnection
-                | Known::TransferEncoding
-                | Known::Upgrade,
-            ) => false,
-            None => !nominated.contains(field.name),
-            Some(
-                Known::ContentLength
-                | Known::Date
-                | Known::Expect
-                | Known::Host
-                | Known::MaxForwards
-                | Known::Protected
-                | Known::Via,
-            ) => true,
-        })
+    fields.iter().map(|field| (Known::of(field.name), field)).filter(move |(known, field)| match known {
+        Some(
+            Known::Connection | Known::HopByHop | Known::ProxyConnection | Known::TransferEncoding | Known::Upgrade,
+        ) => false,
+        None => !nominated.contains(field.name),
+        Some(
+            Known::ContentLength
+            | Known::Date
+            | Known::Expect
+            | Known::Host
+            | Known::MaxForwards
+            | Known::Protected
+            | Known::Via,
+        ) => true,
+    })
 }
 
 fn append(out: &mut Vec<u8>, parts: &[&[u8]]) {
@@ -159,14 +127,9 @@ fn append_field(out: &mut Vec<u8>, field: Field<'_>) {
 
 fn append_framing(out: &mut Vec<u8>, body: Body) {
     match body {
-        Body::Length(length) => append(
-            out,
-            &[
-                b"Content-Length: ",
-                itoa::Buffer::new().format(length).as_bytes(),
-                b"\r\n",
-            ],
-        ),
+        Body::Length(length) => {
+            append(out, &[b"Content-Length: ", itoa::Buffer::new().format(length).as_bytes(), b"\r\n"])
+        }
         Body::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         Body::Empty | Body::UntilClose => {}
     }
@@ -174,14 +137,5 @@ fn append_framing(out: &mut Vec<u8>, body: Body) {
 
 /// Our Via is a line of its own, after those of the hops before (RFC 9110 section 7.6.3).
 fn append_via(out: &mut Vec<u8>, received: Version, via: &str) {
-    append(
-        out,
-        &[
-            b"Via: ",
-            received.number().as_bytes(),
-            b" ",
-            via.as_bytes(),
-            b"\r\n",
-        ],
-    );
+    append(out, &[b"Via: ", received.number().as_bytes(), b" ", via.as_bytes(), b"\r\n"]);
 }

@@ -5,40 +5,21 @@ use proptest::prelude::*;
 use super::*;
 use crate::http1::head::HeadLimits;
 
-const LIMITS: HeadLimits = HeadLimits {
-    size: 32 * 1024,
-    target: 8192,
-    fields: 100,
-};
+const LIMITS: HeadLimits = HeadLimits { size: 32 * 1024, target: 8192, fields: 100 };
 
 fn forwarded(head: &str) -> String {
     let mut out = Vec::new();
-    request(
-        &mut out,
-        &Request::parse(head.as_bytes(), LIMITS).unwrap(),
-        b"o:8",
-        "us",
-    );
+    request(&mut out, &Request::parse(head.as_bytes(), LIMITS).unwrap(), b"o:8", "us");
     String::from_utf8(out).unwrap()
 }
 
 fn answered(head: &str, to: ToClient) -> String {
     let mut out = Vec::new();
-    response(
-        &mut out,
-        &Response::parse(head.as_bytes(), LIMITS, to.body == Body::Empty).unwrap(),
-        to,
-        "us",
-        "NOW",
-    );
+    response(&mut out, &Response::parse(head.as_bytes(), LIMITS, to.body == Body::Empty).unwrap(), to, "us", "NOW");
     String::from_utf8(out).unwrap()
 }
 
-const KEPT: ToClient = ToClient {
-    body: Body::Length(5),
-    keep_alive: true,
-    upgrade: false,
-};
+const KEPT: ToClient = ToClient { body: Body::Length(5), keep_alive: true, upgrade: false };
 
 #[test]
 fn c_01_c_02_c_12_c_42_a_request_in_origin_form() {
@@ -52,13 +33,8 @@ fn c_01_c_02_c_12_c_42_a_request_in_origin_form() {
 
 #[test]
 fn c_04_c_05_c_06_targets() {
-    let line = |line: &str| {
-        forwarded(&format!("{line} HTTP/1.0\r\n\r\n"))
-            .split(" HTTP/1.1\r\n")
-            .next()
-            .unwrap()
-            .to_owned()
-    };
+    let line =
+        |line: &str| forwarded(&format!("{line} HTTP/1.0\r\n\r\n")).split(" HTTP/1.1\r\n").next().unwrap().to_owned();
     assert_eq!(line("GET http://o"), "GET /");
     assert_eq!(line("GET http://o?x"), "GET /?x");
     assert_eq!(line("GET http://o/%7e/../%2F?%0a"), "GET /%7e/../%2F?%0a");
@@ -76,21 +52,12 @@ fn c_39_c_40_c_50_hop_by_hop_fields_go() {
         "Keep-Alive: x\r\nTE: gzip, trailers\r\nTrailer: x\r\nUpgrade: h2c\r\nProxy-Authorization: Basic x\r\nproxy-authenticate: x\r\n",
         "Connection: X-Bar\r\nX-Bar: 4\r\n\r\n"
     ));
-    assert_eq!(
-        sent,
-        "GET / HTTP/1.1\r\nHost: o:8\r\nX-Food: 3\r\nVia: 1.1 us\r\n\r\n"
-    );
+    assert_eq!(sent, "GET / HTTP/1.1\r\nHost: o:8\r\nX-Food: 3\r\nVia: 1.1 us\r\n\r\n");
     let passed = answered(
         "HTTP/1.1 200 OK\r\nDate: x\r\nConnection: X-Foo\r\nX-Foo: 1\r\nTransfer-Encoding: chunked\r\nUpgrade: h2\r\nKeep-Alive: x\r\nProxy-Authenticate: x\r\nTrailer: y\r\nY: 1\r\n\r\n",
-        ToClient {
-            body: Body::Chunked,
-            ..KEPT
-        },
+        ToClient { body: Body::Chunked, ..KEPT },
     );
-    assert_eq!(
-        passed,
-        "HTTP/1.1 200 OK\r\nDate: x\r\nY: 1\r\nTransfer-Encoding: chunked\r\nVia: 1.1 us\r\n\r\n"
-    );
+    assert_eq!(passed, "HTTP/1.1 200 OK\r\nDate: x\r\nY: 1\r\nTransfer-Encoding: chunked\r\nVia: 1.1 us\r\n\r\n");
 }
 
 #[test]
@@ -107,16 +74,10 @@ fn c_41_c_47_what_others_rely_on_cannot_be_nominated_away() {
 
 #[test]
 fn c_45_max_forwards_is_counted_down() {
-    let hops = |method: &str, hops: &str| {
-        forwarded(&format!(
-            "{method} http://o/ HTTP/1.0\r\nmax-forwards: {hops}\r\n\r\n"
-        ))
-    };
+    let hops =
+        |method: &str, hops: &str| forwarded(&format!("{method} http://o/ HTTP/1.0\r\nmax-forwards: {hops}\r\n\r\n"));
     assert!(hops("OPTIONS", "1").contains("\r\nmax-forwards: 0\r\n"));
-    assert!(
-        hops("TRACE", "99999999999999999999")
-            .contains("\r\nmax-forwards: 18446744073709551614\r\n")
-    );
+    assert!(hops("TRACE", "99999999999999999999").contains("\r\nmax-forwards: 18446744073709551614\r\n"));
     assert!(hops("GET", "010").contains("\r\nmax-forwards: 010\r\n"));
     assert!(!hops("OPTIONS", "1").contains(": 1\r\n"));
 }
@@ -127,25 +88,12 @@ fn c_48_upgrade_is_passed_on_only_when_it_is_handled() {
     let sent = "GET / HTTP/1.1\r\nHost: o:8\r\nSec-WebSocket-Key: x\r\nConnection: upgrade\r\nUpgrade: WebSocket\r\nVia: 1.1 us\r\n\r\n";
     assert_eq!(forwarded(head), sent);
     let switch = "HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\nContent-Length: 5\r\n\r\n";
-    let to = ToClient {
-        body: Body::Empty,
-        keep_alive: false,
-        upgrade: true,
-    };
+    let to = ToClient { body: Body::Empty, keep_alive: false, upgrade: true };
     assert_eq!(
         answered(switch, to),
         "HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: WebSocket\r\nVia: 1.1 us\r\n\r\n"
     );
-    assert_eq!(
-        answered(
-            switch,
-            ToClient {
-                upgrade: false,
-                ..to
-            }
-        ),
-        "HTTP/1.1 101 Switching\r\nVia: 1.1 us\r\n\r\n"
-    );
+    assert_eq!(answered(switch, ToClient { upgrade: false, ..to }), "HTTP/1.1 101 Switching\r\nVia: 1.1 us\r\n\r\n");
 }
 
 #[test]
@@ -162,27 +110,14 @@ fn c_67_expect_is_passed_on_from_those_who_may_send_it() {
 #[test]
 fn c_38_date_is_added_where_there_is_none() {
     assert_eq!(
-        answered(
-            "HTTP/1.0 200\r\nX: 1\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n",
-            KEPT
-        ),
+        answered("HTTP/1.0 200\r\nX: 1\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n", KEPT),
         "HTTP/1.1 200 \r\nX: 1\r\nDate: NOW\r\nContent-Length: 5\r\nVia: 1.0 us\r\n\r\n"
     );
-    assert!(
-        !answered(
-            "HTTP/1.1 200 OK\r\ndate: x\r\nContent-Length: 5\r\n\r\n",
-            KEPT
-        )
-        .contains("NOW")
-    );
+    assert!(!answered("HTTP/1.1 200 OK\r\ndate: x\r\nContent-Length: 5\r\n\r\n", KEPT).contains("NOW"));
     assert_eq!(
         answered(
             "HTTP/1.1 103 Early\r\nLink: x\r\n\r\n",
-            ToClient {
-                body: Body::Empty,
-                keep_alive: false,
-                upgrade: false
-            }
+            ToClient { body: Body::Empty, keep_alive: false, upgrade: false }
         ),
         "HTTP/1.1 103 Early\r\nLink: x\r\nVia: 1.1 us\r\n\r\n"
     );
@@ -191,31 +126,15 @@ fn c_38_date_is_added_where_there_is_none() {
 #[test]
 fn c_62_c_63_framing_towards_the_client_is_ours() {
     let head = "HTTP/1.1 200 OK\r\nDate: x\r\nTransfer-Encoding: chunked\r\n\r\n";
-    let close = ToClient {
-        body: Body::UntilClose,
-        keep_alive: false,
-        upgrade: false,
-    };
-    assert_eq!(
-        answered(head, close),
-        "HTTP/1.1 200 OK\r\nDate: x\r\nConnection: close\r\nVia: 1.1 us\r\n\r\n"
-    );
+    let close = ToClient { body: Body::UntilClose, keep_alive: false, upgrade: false };
+    assert_eq!(answered(head, close), "HTTP/1.1 200 OK\r\nDate: x\r\nConnection: close\r\nVia: 1.1 us\r\n\r\n");
 }
 
 #[test]
 fn c_68_framing_of_answers_without_a_body() {
-    let empty = ToClient {
-        body: Body::Empty,
-        keep_alive: true,
-        upgrade: false,
-    };
+    let empty = ToClient { body: Body::Empty, keep_alive: true, upgrade: false };
     let sent = |status: u16, to: ToClient| {
-        answered(
-            &format!(
-                "HTTP/1.1 {status} x\r\nDate: x\r\nContent-Length: 05\r\nContent-Length: 5\r\n\r\n"
-            ),
-            to,
-        )
+        answered(&format!("HTTP/1.1 {status} x\r\nDate: x\r\nContent-Length: 05\r\nContent-Length: 5\r\n\r\n"), to)
     };
     for status in [200, 304] {
         assert_eq!(
@@ -224,33 +143,16 @@ fn c_68_framing_of_answers_without_a_body() {
         );
     }
     for status in [100, 204] {
-        for to in [
-            empty,
-            KEPT,
-            ToClient {
-                body: Body::Chunked,
-                ..KEPT
-            },
-        ] {
-            assert_eq!(
-                sent(status, to),
-                format!("HTTP/1.1 {status} x\r\nDate: x\r\nVia: 1.1 us\r\n\r\n")
-            );
+        for to in [empty, KEPT, ToClient { body: Body::Chunked, ..KEPT }] {
+            assert_eq!(sent(status, to), format!("HTTP/1.1 {status} x\r\nDate: x\r\nVia: 1.1 us\r\n\r\n"));
         }
     }
 }
 
 /// Requests of which many are valid, with what a rewriter could stumble over.
 fn requests() -> impl Strategy<Value = String> {
-    let line = (
-        "(GET|POST|OPTIONS|TRACE|PURGE)",
-        "(http://o(:8)?|/|/x)",
-        "(|\\?q|/a/%2f\\.\\.?x)",
-        "1\\.[01]",
-    )
-        .prop_map(|(method, start, path, version)| {
-            format!("{method} {start}{path} HTTP/{version}\r\nHost: h\r\n")
-        });
+    let line = ("(GET|POST|OPTIONS|TRACE|PURGE)", "(http://o(:8)?|/|/x)", "(|\\?q|/a/%2f\\.\\.?x)", "1\\.[01]")
+        .prop_map(|(method, start, path, version)| format!("{method} {start}{path} HTTP/{version}\r\nHost: h\r\n"));
     let fields = prop::sample::select(vec![
         "Content-Length: 5",
         "Transfer-Encoding: chunked",
@@ -269,12 +171,8 @@ fn requests() -> impl Strategy<Value = String> {
         "Date: x",
         "Content-Length: 05",
     ]);
-    (line, prop::collection::vec(fields, 0..6)).prop_map(|(line, fields)| {
-        fields
-            .into_iter()
-            .fold(line, |head, field| head + field + "\r\n")
-            + "\r\n"
-    })
+    (line, prop::collection::vec(fields, 0..6))
+        .prop_map(|(line, fields)| fields.into_iter().fold(line, |head, field| head + field + "\r\n") + "\r\n")
 }
 
 proptest! {

@@ -58,38 +58,26 @@ impl<'b> Target<'b> {
         let (scheme, rest) = raw.split_at_checked(memchr(b':', raw)?)?;
         let first = scheme.first()?;
         if !first.is_ascii_alphabetic()
-            || !scheme
-                .iter()
-                .all(|byte| matches!(byte, b'+' | b'-' | b'.') || byte.is_ascii_alphanumeric())
+            || !scheme.iter().all(|byte| matches!(byte, b'+' | b'-' | b'.') || byte.is_ascii_alphanumeric())
         {
             return None;
         }
         let rest = rest.strip_prefix(b"://")?;
-        let (authority, path) =
-            rest.split_at_checked(memchr2(b'/', b'?', rest).unwrap_or(rest.len()))?;
+        let (authority, path) = rest.split_at_checked(memchr2(b'/', b'?', rest).unwrap_or(rest.len()))?;
         // Browsers' parsers take a backslash for a slash, RFC 3986 does not: they would see different hosts.
         if memchr(b'\\', authority).is_some() {
             return None;
         }
-        Some(Self::Absolute {
-            scheme,
-            authority,
-            path,
-        })
+        Some(Self::Absolute { scheme, authority, path })
     }
 }
 
 /// `host ":" 1*DIGIT`, where only brackets may hold more colons.
 fn names_port(raw: &[u8]) -> bool {
     let after = memchr(b']', raw).unwrap_or(0);
-    let mut parts = raw
-        .get(after..)
-        .unwrap_or_default()
-        .split(|&byte| byte == b':');
+    let mut parts = raw.get(after..).unwrap_or_default().split(|&byte| byte == b':');
     let host = after > 0 || parts.clone().next().is_some_and(|host| !host.is_empty());
-    let port = parts
-        .nth(1)
-        .is_some_and(|port| !port.is_empty() && port.iter().all(u8::is_ascii_digit));
+    let port = parts.nth(1).is_some_and(|port| !port.is_empty() && port.iter().all(u8::is_ascii_digit));
     host && port && parts.next().is_none()
 }
 
@@ -139,43 +127,28 @@ impl Authority {
     pub fn parse(bytes: &[u8]) -> Result<Self, AuthorityError> {
         let ascii = check(bytes)?;
         if let [b'[', rest @ ..] = bytes {
-            let (address, rest) = memchr(b']', rest)
-                .and_then(|at| rest.split_at_checked(at))
-                .ok_or(AuthorityError::Host)?;
+            let (address, rest) =
+                memchr(b']', rest).and_then(|at| rest.split_at_checked(at)).ok_or(AuthorityError::Host)?;
             let address = address_in::<Ipv6Addr>(address).ok_or(AuthorityError::Host)?;
             return match rest {
-                b"]" => Ok(Self {
-                    host: address.into(),
-                    port: None,
-                }),
-                [b']', b':', port @ ..] => Ok(Self {
-                    host: address.into(),
-                    port: parse_port(port)?,
-                }),
+                b"]" => Ok(Self { host: address.into(), port: None }),
+                [b']', b':', port @ ..] => Ok(Self { host: address.into(), port: parse_port(port)? }),
                 _ => Err(AuthorityError::Host),
             };
         }
         let colon = memchr(b':', bytes);
-        let (host, port) = colon
-            .and_then(|at| bytes.split_at_checked(at))
-            .unwrap_or((bytes, b""));
+        let (host, port) = colon.and_then(|at| bytes.split_at_checked(at)).unwrap_or((bytes, b""));
         let port = port.strip_prefix(b":").unwrap_or(port);
         if memchr(b':', port).is_some() {
             let address = address_in::<Ipv6Addr>(bytes).ok_or(AuthorityError::Host)?;
-            return Ok(Self {
-                host: address.into(),
-                port: None,
-            });
+            return Ok(Self { host: address.into(), port: None });
         }
         let port = parse_port(port)?;
         if host.is_empty() {
             return Err(AuthorityError::Empty);
         }
         if ascii {
-            return Ok(Self {
-                host: Host::parse(host)?,
-                port,
-            });
+            return Ok(Self { host: Host::parse(host)?, port });
         }
         let host = Host::from_unicode(host)?;
         Err(AuthorityError::NotAscii(Self { host, port }))
@@ -193,11 +166,7 @@ fn check(bytes: &[u8]) -> Result<bool, AuthorityError> {
             || !byte.is_ascii());
     }
     if !odd {
-        return if bytes.is_empty() {
-            Err(AuthorityError::Empty)
-        } else {
-            Ok(ascii)
-        };
+        return if bytes.is_empty() { Err(AuthorityError::Empty) } else { Ok(ascii) };
     }
     if memchr(b'@', bytes).is_some() {
         Err(AuthorityError::Userinfo)
@@ -219,9 +188,7 @@ fn parse_port(digits: &[u8]) -> Result<Option<u16>, AuthorityError> {
         let digit = digit.is_ascii_digit().then(|| u16::from(digit - b'0'))?;
         port.checked_mul(10)?.checked_add(digit)
     });
-    port.filter(|&port| port != 0)
-        .map(Some)
-        .ok_or(AuthorityError::Port)
+    port.filter(|&port| port != 0).map(Some).ok_or(AuthorityError::Port)
 }
 
 fn address_in<A: std::str::FromStr>(bytes: &[u8]) -> Option<A> {
@@ -256,12 +223,8 @@ impl Host {
         }
         // RFC 1035 section 2.3.4: what is longer cannot be asked for.
         let is_label = |label: &[u8]| (1..=63).contains(&label.len());
-        let is_byte =
-            |byte: &u8| matches!(byte, b'.' | b'-' | b'_') || byte.is_ascii_alphanumeric();
-        if name.len() > 253
-            || !name.iter().all(is_byte)
-            || !name.split(|&byte| byte == b'.').all(is_label)
-        {
+        let is_byte = |byte: &u8| matches!(byte, b'.' | b'-' | b'_') || byte.is_ascii_alphanumeric();
+        if name.len() > 253 || !name.iter().all(is_byte) || !name.split(|&byte| byte == b'.').all(is_label) {
             return Err(AuthorityError::Host);
         }
         let name = std::str::from_utf8(name).map_err(|_| AuthorityError::Host)?;
@@ -270,10 +233,8 @@ impl Host {
 
     /// What IDNA makes of a host with non-ASCII characters: full-width digits and dots, soft hyphens and the like.
     fn from_unicode(host: &[u8]) -> Result<Self, AuthorityError> {
-        let host = std::str::from_utf8(host)
-            .ok()
-            .filter(|host| host.len() <= LONGEST_UNICODE)
-            .ok_or(AuthorityError::Host)?;
+        let host =
+            std::str::from_utf8(host).ok().filter(|host| host.len() <= LONGEST_UNICODE).ok_or(AuthorityError::Host)?;
         match url::Host::parse(host) {
             Ok(url::Host::Ipv4(address)) => Ok(Self::Address(address.into())),
             Ok(url::Host::Domain(name)) => Self::parse(name.as_bytes()),
@@ -317,8 +278,7 @@ impl fmt::Display for Authority {
 pub(super) fn is_host_field(value: &[u8]) -> bool {
     let (host, port) = match value {
         [b'[', rest @ ..] => {
-            let Some((address, rest)) = memchr(b']', rest).and_then(|at| rest.split_at_checked(at))
-            else {
+            let Some((address, rest)) = memchr(b']', rest).and_then(|at| rest.split_at_checked(at)) else {
                 return false;
             };
             if address_in::<Ipv6Addr>(address).is_none() {
@@ -331,10 +291,7 @@ pub(super) fn is_host_field(value: &[u8]) -> bool {
             }
         }
         _ => memchr(b':', value).map_or((value, &b""[..]), |at| {
-            (
-                value.get(..at).unwrap_or_default(),
-                value.get(at + 1..).unwrap_or_default(),
-            )
+            (value.get(..at).unwrap_or_default(), value.get(at + 1..).unwrap_or_default())
         }),
     };
     if memchr(b':', port).is_some() {
@@ -344,20 +301,7 @@ pub(super) fn is_host_field(value: &[u8]) -> bool {
         byte.is_ascii_alphanumeric()
             || matches!(
                 byte,
-                b'-' | b'.'
-                    | b'_'
-                    | b'~'
-                    | b'%'
-                    | b'!'
-                    | b'$'
-                    | b'&'
-                    | b'\''
-                    | b'('
-                    | b')'
-                    | b'*'
-                    | b'+'
-                    | b';'
-                    | b'='
+                b'-' | b'.' | b'_' | b'~' | b'%' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';' | b'='
             )
     };
     host.iter().all(is_byte) && parse_port(port).is_ok()

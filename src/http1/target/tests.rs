@@ -8,28 +8,18 @@ use super::*;
 use crate::http1::cases;
 use crate::http1::head::{HeadLimits, Request};
 
-const LIMITS: HeadLimits = HeadLimits {
-    size: 32 * 1024,
-    target: 8192,
-    fields: 100,
-};
+const LIMITS: HeadLimits = HeadLimits { size: 32 * 1024, target: 8192, fields: 100 };
 
 fn parse(authority: &str) -> Result<Authority, AuthorityError> {
     Authority::parse(authority.as_bytes())
 }
 
 fn at(address: &str, port: Option<u16>) -> Authority {
-    Authority {
-        host: Host::Address(address.parse().unwrap()),
-        port,
-    }
+    Authority { host: Host::Address(address.parse().unwrap()), port }
 }
 
 fn named(name: &str, port: Option<u16>) -> Authority {
-    Authority {
-        host: Host::Name(name.into()),
-        port,
-    }
+    Authority { host: Host::Name(name.into()), port }
 }
 
 #[test]
@@ -51,20 +41,9 @@ fn c_16_every_spelling_of_an_address_is_the_address() {
         "[::FFFF:0a14:1e28]",
     ] {
         assert_eq!(parse(host), Ok(at("10.20.30.40", None)), "{host}");
-        assert_eq!(
-            parse(&format!("{host}:03128")),
-            Ok(at("10.20.30.40", Some(3128))),
-            "{host}"
-        );
+        assert_eq!(parse(&format!("{host}:03128")), Ok(at("10.20.30.40", Some(3128))), "{host}");
     }
-    for host in [
-        "0",
-        "0.0.0.0",
-        "0x.0x.0",
-        "0000.0000.0000.0000",
-        "*",
-        "[::ffff:0.0.0.0]",
-    ] {
+    for host in ["0", "0.0.0.0", "0x.0x.0", "0000.0000.0000.0000", "*", "[::ffff:0.0.0.0]"] {
         assert_eq!(parse(host), Ok(at("0.0.0.0", None)), "{host}");
     }
     assert_eq!(parse("[::]"), Ok(at("::", None)));
@@ -90,26 +69,11 @@ fn c_16_names() {
     for name in ["proxy.corp.test", "PROXY.Corp.Test", "proxy.corp.test."] {
         assert_eq!(parse(name), Ok(named("proxy.corp.test", None)), "{name}");
     }
-    assert_eq!(
-        parse("xn--proxy-.corp.test:1"),
-        Ok(named("xn--proxy-.corp.test", Some(1)))
-    );
-    assert_eq!(
-        parse("10.20.30.40.nip.io"),
-        Ok(named("10.20.30.40.nip.io", None))
-    );
+    assert_eq!(parse("xn--proxy-.corp.test:1"), Ok(named("xn--proxy-.corp.test", Some(1))));
+    assert_eq!(parse("10.20.30.40.nip.io"), Ok(named("10.20.30.40.nip.io", None)));
     assert_eq!(parse("_a-b.0xg"), Ok(named("_a-b.0xg", None)));
-    let longest = [
-        "a".repeat(63),
-        "b".repeat(63),
-        "c".repeat(63),
-        "d".repeat(61),
-    ]
-    .join(".");
-    assert_eq!(
-        parse(&format!("{longest}.:80")),
-        Ok(named(&longest, Some(80)))
-    );
+    let longest = ["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(61)].join(".");
+    assert_eq!(parse(&format!("{longest}.:80")), Ok(named(&longest, Some(80))));
     for name in [
         format!("{longest}d"),
         "a".repeat(64),
@@ -194,39 +158,21 @@ fn c_09_c_16_c_17_what_is_refused() {
 #[test]
 fn c_16_unicode_is_refused_but_known() {
     let not_ascii = |known| Err(AuthorityError::NotAscii(known));
-    for host in [
-        "\u{ff11}\u{ff10}.20.30.40",
-        "10\u{3002}20\u{3002}30\u{3002}40",
-        "\u{2460}\u{24ea}.\u{2461}\u{24ea}.30.40",
-    ] {
-        assert_eq!(
-            parse(&format!("{host}:80")),
-            not_ascii(at("10.20.30.40", Some(80))),
-            "{host}"
-        );
+    for host in
+        ["\u{ff11}\u{ff10}.20.30.40", "10\u{3002}20\u{3002}30\u{3002}40", "\u{2460}\u{24ea}.\u{2461}\u{24ea}.30.40"]
+    {
+        assert_eq!(parse(&format!("{host}:80")), not_ascii(at("10.20.30.40", Some(80))), "{host}");
     }
-    assert_eq!(
-        parse("pro\u{ad}xy.corp.test"),
-        not_ascii(named("proxy.corp.test", None))
-    );
-    assert_eq!(
-        parse("\u{ff50}roxy.corp.test."),
-        not_ascii(named("proxy.corp.test", None))
-    );
-    assert_eq!(
-        parse("b\u{fc}cher.test"),
-        not_ascii(named("xn--bcher-kva.test", None))
-    );
+    assert_eq!(parse("pro\u{ad}xy.corp.test"), not_ascii(named("proxy.corp.test", None)));
+    assert_eq!(parse("\u{ff50}roxy.corp.test."), not_ascii(named("proxy.corp.test", None)));
+    assert_eq!(parse("b\u{fc}cher.test"), not_ascii(named("xn--bcher-kva.test", None)));
 }
 
 #[test]
 fn an_authority_is_shown_as_host_fields_want_it() {
-    for (authority, shown) in [
-        ("O.test.:080", "o.test:80"),
-        ("[::1]:80", "[::1]:80"),
-        ("::1", "[::1]"),
-        ("0x7f.1:", "127.0.0.1"),
-    ] {
+    for (authority, shown) in
+        [("O.test.:080", "o.test:80"), ("[::1]:80", "[::1]:80"), ("::1", "[::1]"), ("0x7f.1:", "127.0.0.1")]
+    {
         assert_eq!(parse(authority).unwrap().to_string(), shown);
     }
 }
@@ -235,16 +181,12 @@ fn an_authority_is_shown_as_host_fields_want_it() {
 fn is_own(authority: &Authority) -> bool {
     match &authority.host {
         Host::Address(IpAddr::V4(address)) => {
-            address.is_loopback()
-                || address.is_unspecified()
-                || address.octets() == [10, 20, 30, 40]
+            address.is_loopback() || address.is_unspecified() || address.octets() == [10, 20, 30, 40]
         }
         Host::Address(IpAddr::V6(address)) => address.is_loopback() || address.is_unspecified(),
         Host::Name(name) => {
-            matches!(
-                &**name,
-                "proxy.corp.test" | "localhost.localdomain" | "ip6-localhost"
-            ) || name.rsplit('.').next() == Some("localhost")
+            matches!(&**name, "proxy.corp.test" | "localhost.localdomain" | "ip6-localhost")
+                || name.rsplit('.').next() == Some("localhost")
         }
     }
 }
@@ -253,9 +195,7 @@ fn is_own(authority: &Authority) -> bool {
 fn asked_for(head: &[u8]) -> Option<Result<Authority, AuthorityError>> {
     let request = Request::parse(head, LIMITS).ok()?;
     Some(match request.target {
-        Target::Absolute { authority, .. } | Target::Authority(authority) => {
-            Authority::parse(authority)
-        }
+        Target::Absolute { authority, .. } | Target::Authority(authority) => Authority::parse(authority),
         Target::Origin(_) | Target::Asterisk => Authority::parse(request.host.unwrap_or_default()),
     })
 }
@@ -263,29 +203,17 @@ fn asked_for(head: &[u8]) -> Option<Result<Authority, AuthorityError>> {
 /// Whether the list's expectation for a target holds. A refusal by an odd spelling still has to know a plain own address.
 fn holds(expect: &str, outcome: Option<&Result<Authority, AuthorityError>>) -> bool {
     use AuthorityError::{NotAscii, PercentEncoded, Userinfo};
-    let own =
-        matches!(outcome, Some(Ok(authority) | Err(NotAscii(authority))) if is_own(authority));
+    let own = matches!(outcome, Some(Ok(authority) | Err(NotAscii(authority))) if is_own(authority));
     let refused = matches!(outcome, None | Some(Err(_)));
     match expect {
-        "self"
-        | "self-address-other-port"
-        | "self-by-loopback-name"
-        | "self-by-configured-name" => {
+        "self" | "self-address-other-port" | "self-by-loopback-name" | "self-by-configured-name" => {
             own || matches!(outcome, Some(Err(Userinfo | PercentEncoded)))
         }
         "self-in-some-stacks" => own || refused,
         "syntax-error" => refused,
         "other" => !own,
         "needs-resolution" => {
-            matches!(
-                outcome,
-                Some(
-                    Ok(Authority {
-                        host: Host::Name(_),
-                        ..
-                    }) | Err(Userinfo)
-                )
-            ) && !own
+            matches!(outcome, Some(Ok(Authority { host: Host::Name(_), .. }) | Err(Userinfo))) && !own
         }
         other => panic!("unknown expectation {other}"),
     }
@@ -299,28 +227,16 @@ fn the_list_of_spellings_holds() {
     let authorities = cases["authorities"].as_array().unwrap();
     assert!(authorities.len() > 100);
     for case in authorities {
-        let (authority, expect) = (
-            case["authority"].as_str().unwrap(),
-            case["expect"].as_str().unwrap(),
-        );
+        let (authority, expect) = (case["authority"].as_str().unwrap(), case["expect"].as_str().unwrap());
         let head = format!("GET http://{authority}/ HTTP/1.0\r\n\r\n");
         let outcome = asked_for(head.as_bytes());
-        assert!(
-            holds(expect, outcome.as_ref()),
-            "{case}: absolute-form: {outcome:?}"
-        );
+        assert!(holds(expect, outcome.as_ref()), "{case}: absolute-form: {outcome:?}");
         let direct = parse(authority);
         // A path is not part of an authority.
-        assert!(
-            holds(expect, Some(&direct)) || authority.contains(['/', '?']),
-            "{case}: {direct:?}"
-        );
+        assert!(holds(expect, Some(&direct)) || authority.contains(['/', '?']), "{case}: {direct:?}");
         let head = format!("CONNECT {authority} HTTP/1.0\r\n\r\n");
         let outcome = asked_for(head.as_bytes());
-        assert!(
-            outcome.is_none() || outcome == Some(direct),
-            "{case}: CONNECT: {outcome:?}"
-        );
+        assert!(outcome.is_none() || outcome == Some(direct), "{case}: CONNECT: {outcome:?}");
     }
 }
 

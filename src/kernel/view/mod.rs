@@ -20,15 +20,8 @@ pub struct Slab {
 }
 
 /// The caches that TCP fills, in the order of the metrics.
-pub const CACHES: [&str; 7] = [
-    "TCP",
-    "TCPv6",
-    "tw_sock_TCP",
-    "tw_sock_TCPv6",
-    "request_sock_TCP",
-    "request_sock_TCPv6",
-    "sock_inode_cache",
-];
+pub const CACHES: [&str; 7] =
+    ["TCP", "TCPv6", "tw_sock_TCP", "tw_sock_TCPv6", "request_sock_TCP", "request_sock_TCPv6", "sock_inode_cache"];
 
 /// `/proc/net/sockstat` and `sockstat6`. `inuse` and `time_wait` are of our network namespace, the others of the whole box.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

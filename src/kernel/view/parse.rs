@@ -10,8 +10,7 @@ fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    line.split(u8::is_ascii_whitespace)
-        .filter(|word| !word.is_empty())
+    line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty())
 }
 
 /// `None` for a negative number, for one beyond 64 bits, and for what is none.
@@ -48,9 +47,7 @@ pub(super) fn slabinfo(text: &[u8], page_size: u64) -> Option<[Option<Slab>; CAC
                 *slab = (|| {
                     Some(Slab {
                         objects: cell(objects)?,
-                        bytes: cell(slabs)?
-                            .checked_mul(cell(pages)?)?
-                            .checked_mul(page_size)?,
+                        bytes: cell(slabs)?.checked_mul(cell(pages)?)?.checked_mul(page_size)?,
                     })
                 })();
             }
@@ -75,10 +72,7 @@ pub(super) fn column(text: &[u8], label: &str, name: &str) -> Option<u64> {
     if words(names).count() != words(values).count() {
         return None;
     }
-    words(names)
-        .zip(words(values))
-        .find(|(word, _)| *word == name.as_bytes())
-        .and_then(|(_, value)| number(value))
+    words(names).zip(words(values)).find(|(word, _)| *word == name.as_bytes()).and_then(|(_, value)| number(value))
 }
 
 /// A sysctl of exactly `N` numbers.

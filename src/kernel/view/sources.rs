@@ -61,10 +61,7 @@ impl Sources {
             sockstat: source("/proc/net/sockstat", SUBSET),
             sockstat6: source("/proc/net/sockstat6", "a kernel without IPv6 has none"),
             netstat: source("/proc/net/netstat", SUBSET),
-            tcp_mem: source(
-                "/proc/sys/net/ipv4/tcp_mem",
-                "the kernel shows it in the initial network namespace only",
-            ),
+            tcp_mem: source("/proc/sys/net/ipv4/tcp_mem", "the kernel shows it in the initial network namespace only"),
             max_orphans: source(
                 "/proc/sys/net/ipv4/tcp_max_orphans",
                 "the kernel shows it in the initial network namespace only",
@@ -86,41 +83,26 @@ impl Sources {
 
     pub(super) fn read_at(&mut self, now: Instant) -> KernelView {
         let page_size = self.page_size;
-        let mut look = Look {
-            now,
-            buffer: &mut self.buffer,
-            absent: Vec::new(),
-        };
-        let slab = look
-            .value(&mut self.slabinfo, |text| parse::slabinfo(text, page_size))
-            .unwrap_or_default();
-        let [inuse_v4, orphan, time_wait, alloc, memory] = look.named(
-            &mut self.sockstat,
-            ["inuse", "orphan", "tw", "alloc", "mem"],
-            |text, key| parse::pair(text, "TCP:", key),
-        );
-        let [inuse_v6] = look.named(&mut self.sockstat6, ["inuse"], |text, key| {
-            parse::pair(text, "TCP6:", key)
-        });
-        let [
-            listen_overflows,
-            listen_drops,
-            aborts_on_memory,
-            memory_pressures,
-            time_wait_overflows,
-            syn_cookies,
-        ] = look.named(
-            &mut self.netstat,
-            [
-                "ListenOverflows",
-                "ListenDrops",
-                "TCPAbortOnMemory",
-                "TCPMemoryPressures",
-                "TCPTimeWaitOverflow",
-                "TCPReqQFullDoCookies",
-            ],
-            |text, name| parse::column(text, "TcpExt:", name),
-        );
+        let mut look = Look { now, buffer: &mut self.buffer, absent: Vec::new() };
+        let slab = look.value(&mut self.slabinfo, |text| parse::slabinfo(text, page_size)).unwrap_or_default();
+        let [inuse_v4, orphan, time_wait, alloc, memory] =
+            look.named(&mut self.sockstat, ["inuse", "orphan", "tw", "alloc", "mem"], |text, key| {
+                parse::pair(text, "TCP:", key)
+            });
+        let [inuse_v6] = look.named(&mut self.sockstat6, ["inuse"], |text, key| parse::pair(text, "TCP6:", key));
+        let [listen_overflows, listen_drops, aborts_on_memory, memory_pressures, time_wait_overflows, syn_cookies] =
+            look.named(
+                &mut self.netstat,
+                [
+                    "ListenOverflows",
+                    "ListenDrops",
+                    "TCPAbortOnMemory",
+                    "TCPMemoryPressures",
+                    "TCPTimeWaitOverflow",
+                    "TCPReqQFullDoCookies",
+                ],
+                |text, name| parse::column(text, "TcpExt:", name),
+            );
         let tcp_memory_limits = look.value(&mut self.tcp_mem, |text| {
             let [low, pressure, high] = parse::sysctl(text)?;
             let bytes = |pages: u64| pages.checked_mul(page_size);
@@ -131,18 +113,8 @@ impl Sources {
         let descriptors = look.descriptors(&mut self.descriptors);
 
         KernelView {
-            slab: CACHES
-                .into_iter()
-                .zip(slab)
-                .filter_map(|(cache, slab)| Some((cache, slab?)))
-                .collect(),
-            sockets: Sockets {
-                inuse_v4,
-                inuse_v6,
-                orphan,
-                time_wait,
-                alloc,
-            },
+            slab: CACHES.into_iter().zip(slab).filter_map(|(cache, slab)| Some((cache, slab?))).collect(),
+            sockets: Sockets { inuse_v4, inuse_v6, orphan, time_wait, alloc },
             orphan_limit: orphan_limit.map(|[limit]| limit),
             time_wait_limit: time_wait_limit.map(|[limit]| limit),
             tcp_memory: memory.and_then(|pages| pages.checked_mul(page_size)),
@@ -171,11 +143,7 @@ struct Look<'a> {
 
 impl Look<'_> {
     /// What `parse` makes of the whole file.
-    fn value<T>(
-        &mut self,
-        source: &mut Source,
-        parse: impl FnOnce(&[u8]) -> Option<T>,
-    ) -> Option<T> {
+    fn value<T>(&mut self, source: &mut Source, parse: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
         let found = match source.read(self.now, self.buffer) {
             Ok(text) => parse(text).ok_or_else(|| "its format is not known".to_owned()),
             Err(why) => Err(why),
@@ -190,18 +158,13 @@ impl Look<'_> {
         names: [&'static str; N],
         parse: impl Fn(&[u8], &str) -> Option<u64>,
     ) -> [Option<u64>; N] {
-        let found = source
-            .read(self.now, self.buffer)
-            .map(|text| names.map(|name| parse(text, name)));
+        let found = source.read(self.now, self.buffer).map(|text| names.map(|name| parse(text, name)));
         let Some(values) = self.noted(source, found) else {
             return [None; N];
         };
         if values.contains(&None) {
-            let missing: Vec<_> = names
-                .into_iter()
-                .zip(values)
-                .filter_map(|(name, value)| value.is_none().then_some(name))
-                .collect();
+            let missing: Vec<_> =
+                names.into_iter().zip(values).filter_map(|(name, value)| value.is_none().then_some(name)).collect();
             self.absent.push(Absent {
                 source: source.name,
                 why: format!("this kernel gives no number for {}", missing.join(", ")),
@@ -212,19 +175,15 @@ impl Look<'_> {
 
     fn descriptors(&mut self, source: &mut Source) -> Option<u64> {
         let help = source.help;
-        let found = source
-            .file(self.now)
-            .and_then(|directory| count_descriptors(directory).map_err(|error| why(&error, help)));
+        let found =
+            source.file(self.now).and_then(|directory| count_descriptors(directory).map_err(|error| why(&error, help)));
         self.noted(source, found)
     }
 
     fn noted<T>(&mut self, source: &Source, found: Result<T, String>) -> Option<T> {
         found
             .map_err(|why| {
-                self.absent.push(Absent {
-                    source: source.name,
-                    why,
-                });
+                self.absent.push(Absent { source: source.name, why });
             })
             .ok()
     }
@@ -249,12 +208,7 @@ impl Source {
     fn open(root: &Path, name: &'static str, help: &'static str, now: Instant) -> Self {
         let path = root.join(name.trim_start_matches('/'));
         let state = State::open(&path, help, now);
-        Self {
-            name,
-            path,
-            help,
-            state,
-        }
+        Self { name, path, help, state }
     }
 
     fn file(&mut self, now: Instant) -> Result<&File, String> {
@@ -282,10 +236,7 @@ impl State {
     fn open(path: &Path, help: &str, now: Instant) -> Self {
         match File::open(path) {
             Ok(file) => Self::Open(file),
-            Err(error) => Self::Failed {
-                at: now,
-                why: why(&error, help),
-            },
+            Err(error) => Self::Failed { at: now, why: why(&error, help) },
         }
     }
 }
@@ -300,10 +251,7 @@ fn read_whole(file: &File, buffer: &mut Vec<u8>) -> io::Result<usize> {
     loop {
         if length == buffer.len() {
             if length >= FILE_LIMIT {
-                return Err(io::Error::new(
-                    io::ErrorKind::FileTooLarge,
-                    "1 MiB or longer, not read",
-                ));
+                return Err(io::Error::new(io::ErrorKind::FileTooLarge, "1 MiB or longer, not read"));
             }
             buffer.resize((length * 2).clamp(16 << 10, FILE_LIMIT), 0);
         }

@@ -8,9 +8,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn fixture(kernel: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures/proc")
-        .join(kernel)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/proc").join(kernel)
 }
 
 fn view(kernel: &str) -> KernelView {
@@ -22,10 +20,7 @@ fn bytes(pages: u64) -> u64 {
 }
 
 fn slab(objects: u64, pages: u64) -> Slab {
-    Slab {
-        objects,
-        bytes: bytes(pages),
-    }
+    Slab { objects, bytes: bytes(pages) }
 }
 
 fn absent(view: &KernelView) -> Vec<&str> {
@@ -47,26 +42,15 @@ fn linux_6_18_is_read_whole() {
             ("sock_inode_cache", slab(285, 60)),
         ]
     );
-    let sockets = Sockets {
-        inuse_v4: Some(1),
-        inuse_v6: Some(0),
-        orphan: Some(0),
-        time_wait: Some(110),
-        alloc: Some(10),
-    };
+    let sockets =
+        Sockets { inuse_v4: Some(1), inuse_v6: Some(0), orphan: Some(0), time_wait: Some(110), alloc: Some(10) };
     assert_eq!(view.sockets, sockets);
     assert_eq!(view.tcp_memory, Some(bytes(149)));
-    assert_eq!(
-        view.tcp_memory_limits,
-        Some([287_898, 383_867, 575_796].map(bytes))
-    );
+    assert_eq!(view.tcp_memory_limits, Some([287_898, 383_867, 575_796].map(bytes)));
     assert_eq!(view.orphan_limit, Some(131_072));
     assert_eq!(view.time_wait_limit, Some(131_072));
     assert_eq!(view.descriptors, Some(4));
-    assert_eq!(
-        view.descriptor_limit,
-        rustix::process::getrlimit(rustix::process::Resource::Nofile).current
-    );
+    assert_eq!(view.descriptor_limit, rustix::process::getrlimit(rustix::process::Resource::Nofile).current);
     assert_eq!(view.tcp_ext.time_wait_overflows, Some(0));
     assert_eq!(view.absent, []);
 }
@@ -131,10 +115,7 @@ fn linux_2_6_32_has_counters_to_come() {
     assert_eq!(view.tcp_ext, tcp_ext);
     assert_eq!(absent(&view), ["/proc/net/netstat"]);
     let why = &view.absent[0].why;
-    assert!(
-        why.contains("TCPTimeWaitOverflow, TCPReqQFullDoCookies"),
-        "{why}"
-    );
+    assert!(why.contains("TCPTimeWaitOverflow, TCPReqQFullDoCookies"), "{why}");
 }
 
 #[test]
@@ -156,23 +137,14 @@ fn a_container_has_no_limits_of_the_whole_box() {
     assert_eq!(view.tcp_memory_limits, None);
     assert_eq!(view.orphan_limit, None);
     assert_eq!(view.time_wait_limit, Some(8192));
-    assert_eq!(
-        absent(&view),
-        [
-            "/proc/sys/net/ipv4/tcp_mem",
-            "/proc/sys/net/ipv4/tcp_max_orphans"
-        ]
-    );
+    assert_eq!(absent(&view), ["/proc/sys/net/ipv4/tcp_mem", "/proc/sys/net/ipv4/tcp_max_orphans"]);
 }
 
 #[test]
 fn garbage_is_absent_and_never_zero() {
     let view = view("garbage");
-    let nothing = KernelView {
-        descriptor_limit: view.descriptor_limit,
-        absent: view.absent.clone(),
-        ..KernelView::default()
-    };
+    let nothing =
+        KernelView { descriptor_limit: view.descriptor_limit, absent: view.absent.clone(), ..KernelView::default() };
     assert_eq!(view, nothing);
     // Every source says so: there is no silent `None`.
     assert_eq!(
@@ -192,17 +164,12 @@ fn garbage_is_absent_and_never_zero() {
 
 #[test]
 fn this_machine_is_read_again_and_again() {
-    let held: Vec<_> = (0..64)
-        .map(|_| fs::File::open("/dev/null").unwrap())
-        .collect();
+    let held: Vec<_> = (0..64).map(|_| fs::File::open("/dev/null").unwrap()).collect();
     let mut sources = Sources::open();
     for _ in 0..3 {
         let view = sources.read();
         let (open, limit) = (view.descriptors.unwrap(), view.descriptor_limit.unwrap());
-        assert!(
-            open > held.len() as u64 && open <= limit,
-            "{open} of {limit}"
-        );
+        assert!(open > held.len() as u64 && open <= limit, "{open} of {limit}");
         assert!(view.sockets.inuse_v4.is_some(), "{:?}", view.absent);
         assert!(view.tcp_ext.listen_drops.is_some(), "{:?}", view.absent);
     }
@@ -230,20 +197,11 @@ fn a_missing_file_is_tried_again_after_a_minute() {
     fs::write(limits.join("tcp_max_orphans"), "8192\n").unwrap();
     // Opened a little before `now`: the minute counts from there.
     let now = Instant::now();
-    assert_eq!(
-        sources.read_at(now + Duration::from_secs(30)).orphan_limit,
-        None
-    );
-    assert_eq!(
-        sources.read_at(now + Duration::from_mins(1)).orphan_limit,
-        Some(8192)
-    );
+    assert_eq!(sources.read_at(now + Duration::from_secs(30)).orphan_limit, None);
+    assert_eq!(sources.read_at(now + Duration::from_mins(1)).orphan_limit, Some(8192));
     // Once open, it survives its name (and so the drop of root).
     fs::remove_file(limits.join("tcp_max_orphans")).unwrap();
-    assert_eq!(
-        sources.read_at(now + Duration::from_mins(10)).orphan_limit,
-        Some(8192)
-    );
+    assert_eq!(sources.read_at(now + Duration::from_mins(10)).orphan_limit, Some(8192));
 }
 
 #[test]
@@ -256,14 +214,8 @@ fn a_file_without_end_is_absent() {
     file.set_len(2 << 20).unwrap();
     let view = Sources::open_at(root.path()).read();
     assert_eq!(view.sockets.inuse_v6, None);
-    let why = view
-        .absent
-        .iter()
-        .find(|absent| absent.source == "/proc/net/sockstat6");
-    assert!(
-        why.is_some_and(|absent| absent.why.contains("1 MiB")),
-        "{why:?}"
-    );
+    let why = view.absent.iter().find(|absent| absent.source == "/proc/net/sockstat6");
+    assert!(why.is_some_and(|absent| absent.why.contains("1 MiB")), "{why:?}");
 }
 
 #[test]
@@ -275,13 +227,7 @@ fn columns_are_found_by_their_names() {
         TCP 5 : x 4 99 60 extra\n\
         TCPX 1 : x 1 1 1\n";
     let caches = parse::slabinfo(text, 4096).unwrap();
-    assert_eq!(
-        caches[0],
-        Some(Slab {
-            objects: 60,
-            bytes: 5 * 4 * 4096
-        })
-    );
+    assert_eq!(caches[0], Some(Slab { objects: 60, bytes: 5 * 4 * 4096 }));
     assert_eq!(caches[1..], [None; CACHES.len() - 1]);
 }
 

@@ -70,9 +70,7 @@ const fn class_v4(ip: Ipv4Addr) -> Class {
         [169, 254, ..] => Class::LinkLocal,
         [224..=239, ..] => Class::Multicast,
         [255, 255, 255, 255] => Class::Broadcast,
-        [0 | 240..=255, ..] | [192, 0, 0 | 2, _] | [198, 51, 100, _] | [203, 0, 113, _] => {
-            Class::Reserved
-        }
+        [0 | 240..=255, ..] | [192, 0, 0 | 2, _] | [198, 51, 100, _] | [203, 0, 113, _] => Class::Reserved,
         _ => Class::Public,
     }
 }
@@ -81,12 +79,8 @@ fn class_v6(ip: Ipv6Addr) -> Class {
     match ip.segments() {
         [0, 0, 0, 0, 0, 0, 0, 0] => Class::Unspecified,
         [0, 0, 0, 0, 0, 0, 0, 1] => Class::Loopback,
-        [0, 0, 0, 0, 0 | 0xffff, 0, _, _] | [0x64, 0xff9b, 1, ..] | [0x2001, 0, ..] => {
-            Class::Transition
-        }
-        [0x64, 0xff9b, 0, 0, 0, 0, _, _] | [0x2002, ..] => {
-            embedded_v4(ip).map_or(Class::Transition, class_v4)
-        }
+        [0, 0, 0, 0, 0 | 0xffff, 0, _, _] | [0x64, 0xff9b, 1, ..] | [0x2001, 0, ..] => Class::Transition,
+        [0x64, 0xff9b, 0, 0, 0, 0, _, _] | [0x2002, ..] => embedded_v4(ip).map_or(Class::Transition, class_v4),
         [0x100, 0, 0, 0, ..] | [0x2001, 0x0db8, ..] | [0x3fff, 0..=0x0fff, ..] => Class::Reserved,
         [0xfc00..=0xfdff | 0xfec0..=0xfeff, ..] => Class::Private,
         [0xfe80..=0xfebf, ..] => Class::LinkLocal,

@@ -2,9 +2,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use proptest::prelude::*;
 
-use super::Class::{
-    Broadcast, LinkLocal, Loopback, Multicast, Private, Public, Reserved, Transition, Unspecified,
-};
+use super::Class::{Broadcast, LinkLocal, Loopback, Multicast, Private, Public, Reserved, Transition, Unspecified};
 use super::{Class, class, embedded_v4};
 
 /// First and last address of each block, and its neighbours.
@@ -128,17 +126,7 @@ fn an_embedded_address_is_found() {
 
 #[test]
 fn labels_are_words_of_their_own() {
-    let all = [
-        Public,
-        Unspecified,
-        Loopback,
-        LinkLocal,
-        Private,
-        Multicast,
-        Broadcast,
-        Reserved,
-        Transition,
-    ];
+    let all = [Public, Unspecified, Loopback, LinkLocal, Private, Multicast, Broadcast, Reserved, Transition];
     let mut labels = all.map(Class::label);
     labels.sort_unstable();
     assert!(labels.windows(2).all(|pair| pair[0] != pair[1]));

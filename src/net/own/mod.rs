@@ -76,10 +76,7 @@ impl OwnAddresses {
         // "(none)" is the kernel's name for a host that was never given one.
         let names = [&*host, short].into_iter();
         let names = names.filter(|name| !name.is_empty() && *name != "(none)");
-        Ok(Self::new(
-            networks.map(|network| (network.ip(), directed_broadcast(network))),
-            names.map(str::to_owned),
-        ))
+        Ok(Self::new(networks.map(|network| (network.ip(), directed_broadcast(network))), names.map(str::to_owned)))
     }
 
     /// Whether a connection to this address would arrive here. IPv4-mapped addresses count as IPv4. Always ours: the whole of
@@ -155,8 +152,7 @@ pub async fn watch(current: Arc<ArcSwap<OwnAddresses>>, mut changed: impl FnMut(
 /// Its messages are not decoded, only waited for: so none can be misunderstood, and none is queued but in the socket's own
 /// bounded buffer, whose overrun is a notice too.
 fn subscribe() -> io::Result<TokioSocket> {
-    const GROUPS: u32 =
-        (libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR).unsigned_abs();
+    const GROUPS: u32 = (libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR).unsigned_abs();
     let mut notices = TokioSocket::new(NETLINK_ROUTE)?;
     notices.socket_mut().bind(&SocketAddr::new(0, GROUPS))?;
     Ok(notices)
@@ -170,11 +166,7 @@ async fn follow(
 ) -> io::Error {
     loop {
         // Subscribed first, read second: a change in between is a notice that waits for us.
-        let wait = if refresh(current, changed) {
-            SWEEP
-        } else {
-            BLIND
-        };
+        let wait = if refresh(current, changed) { SWEEP } else { BLIND };
         tokio::time::sleep(PACE).await;
         let mut heard = tokio::select! {
             heard = notice(notices) => Some(heard),

@@ -40,14 +40,7 @@ fn addresses_are_ours_in_every_family_they_come_in() {
     ] {
         assert!(own.owns(ip(ours)), "{ours}");
     }
-    for other in [
-        "10.115.5.4",
-        "10.115.5.255",
-        "128.0.0.1",
-        "1.0.0.0",
-        "::2",
-        "2001:db8::6",
-    ] {
+    for other in ["10.115.5.4", "10.115.5.255", "128.0.0.1", "1.0.0.0", "::2", "2001:db8::6"] {
         assert!(!own.owns(ip(other)), "{other}");
     }
     assert_eq!(own.addresses().count(), 3);
@@ -61,14 +54,8 @@ fn a_broadcast_is_that_of_one_of_our_networks_or_of_all() {
     assert!(!own.is_broadcast(Ipv4Addr::new(10, 115, 6, 255)));
 
     let broadcast = |text: &str| directed_broadcast(text.parse().unwrap());
-    assert_eq!(
-        broadcast("10.115.5.2/24"),
-        Some(Ipv4Addr::new(10, 115, 5, 255))
-    );
-    assert_eq!(
-        broadcast("10.115.5.2/30"),
-        Some(Ipv4Addr::new(10, 115, 5, 3))
-    );
+    assert_eq!(broadcast("10.115.5.2/24"), Some(Ipv4Addr::new(10, 115, 5, 255)));
+    assert_eq!(broadcast("10.115.5.2/30"), Some(Ipv4Addr::new(10, 115, 5, 3)));
     assert_eq!(broadcast("10.115.5.2/31"), None);
     assert_eq!(broadcast("10.115.5.2/32"), None);
     // pnet's word for "no mask"
@@ -91,13 +78,7 @@ fn names_are_ours_whole_and_exact() {
     ] {
         assert!(own.names(ours), "{ours}");
     }
-    for other in [
-        "example.net",
-        "www.proxy.example.net",
-        "notlocalhost",
-        "localhost.example.net",
-        "",
-    ] {
+    for other in ["example.net", "www.proxy.example.net", "notlocalhost", "localhost.example.net", ""] {
         assert!(!own.names(other), "{other}");
     }
 }
@@ -110,8 +91,7 @@ fn this_machine_has_a_list() {
     assert!(own.names(&host), "{host} in {own:?}");
     // Only an address of this machine can be bound: the list and the kernel agree.
     for address in own.addresses().filter(IpAddr::is_ipv4) {
-        std::net::UdpSocket::bind((address, 0))
-            .unwrap_or_else(|error| panic!("{address}: {error}"));
+        std::net::UdpSocket::bind((address, 0)).unwrap_or_else(|error| panic!("{address}: {error}"));
     }
 }
 
@@ -121,15 +101,9 @@ const INSIDE: &str = "FLOODGATE_TEST_INSIDE_NETNS";
 #[test]
 fn a_change_is_seen_live() {
     // As root, or as root of a user namespace of our own.
-    let unshare = [
-        ["--net"].as_slice(),
-        &["--net", "--user", "--map-root-user"],
-    ];
+    let unshare = [["--net"].as_slice(), &["--net", "--user", "--map-root-user"]];
     let works = |arguments: &&[&str]| {
-        let probe = Command::new("unshare")
-            .args(*arguments)
-            .args(["ip", "addr"])
-            .output();
+        let probe = Command::new("unshare").args(*arguments).args(["ip", "addr"]).output();
         probe.is_ok_and(|output| output.status.success())
     };
     let Some(arguments) = unshare.into_iter().find(works) else {
@@ -139,21 +113,12 @@ fn a_change_is_seen_live() {
     let output = Command::new("unshare")
         .args(arguments)
         .arg(env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "net::own::tests::inside_a_namespace",
-            "--ignored",
-            "--nocapture",
-        ])
+        .args(["--exact", "net::own::tests::inside_a_namespace", "--ignored", "--nocapture"])
         .env(INSIDE, "1")
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success(),
-        "{text}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     assert!(text.contains("1 passed"), "{text}");
 }
 
@@ -175,10 +140,7 @@ async fn inside_a_namespace() {
     let own = latest.wait_for(|own| own.owns(v4)).await.unwrap().clone();
     assert!(own.is_broadcast(broadcast));
     assert!(!own.owns(v6));
-    assert!(
-        current.load().owns(v4),
-        "published before `changed` was called"
-    );
+    assert!(current.load().owns(v4), "published before `changed` was called");
 
     ip_command(&["addr", "add", "2001:db8:77::1/128", "dev", "lo"]);
     latest.wait_for(|own| own.owns(v6)).await.unwrap();
@@ -188,31 +150,20 @@ async fn inside_a_namespace() {
     assert!(!own.is_broadcast(broadcast));
 
     // While this thread waits for ip(8) nobody reads the socket, whose buffer holds some three hundred notices.
-    let many: Vec<_> = (0..2000u32)
-        .map(|n| Ipv4Addr::from_bits(Ipv4Addr::new(198, 19, 0, 1).to_bits() + n))
-        .collect();
+    let many: Vec<_> = (0..2000u32).map(|n| Ipv4Addr::from_bits(Ipv4Addr::new(198, 19, 0, 1).to_bits() + n)).collect();
     ip_batch(&many);
     let last = IpAddr::V4(*many.last().unwrap());
     latest.wait_for(|own| own.owns(last)).await.unwrap();
-    assert!(
-        many.iter()
-            .all(|address| current.load().owns(IpAddr::V4(*address)))
-    );
+    assert!(many.iter().all(|address| current.load().owns(IpAddr::V4(*address))));
 
     // And it still listens after the overrun.
     ip_command(&["addr", "add", "198.18.77.2/32", "dev", "lo"]);
-    latest
-        .wait_for(|own| own.owns(ip("198.18.77.2")))
-        .await
-        .unwrap();
+    latest.wait_for(|own| own.owns(ip("198.18.77.2"))).await.unwrap();
     assert!(!watching.is_finished());
 
     // Without a descriptor there is no list: an error, not an empty list.
     let limit = getrlimit(Resource::Nofile);
-    let none = Rlimit {
-        current: Some(0),
-        ..limit
-    };
+    let none = Rlimit { current: Some(0), ..limit };
     setrlimit(Resource::Nofile, none).unwrap();
     let read = OwnAddresses::read();
     setrlimit(Resource::Nofile, limit).unwrap();
@@ -221,11 +172,7 @@ async fn inside_a_namespace() {
 
 fn ip_command(arguments: &[&str]) {
     let output = Command::new("ip").args(arguments).output().unwrap();
-    assert!(
-        output.status.success(),
-        "ip {arguments:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "ip {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn ip_batch(addresses: &[Ipv4Addr]) {

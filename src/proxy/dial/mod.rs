@@ -74,16 +74,10 @@ pub async fn dial(addresses: &[SocketAddr], settings: &Upstream) -> Result<Diall
     let deadline = started + settings.connect_timeout;
     let (stream, address) = match addresses {
         // the common case, a literal or a name with one address, has no set of attempts to allocate
-        &[only] => timeout_at(deadline, attempt(only, settings))
-            .await
-            .unwrap_or(Err(Failure::Timeout)),
+        &[only] => timeout_at(deadline, attempt(only, settings)).await.unwrap_or(Err(Failure::Timeout)),
         several => race(several, settings, deadline).await,
     }?;
-    Ok(Dialled {
-        stream,
-        address,
-        took: started.elapsed(),
-    })
+    Ok(Dialled { stream, address, took: started.elapsed() })
 }
 
 /// Staggered attempts; dropping the set closes those that have not won.
@@ -124,50 +118,30 @@ fn interleaved(addresses: &[SocketAddr]) -> impl Iterator<Item = SocketAddr> {
     let mut v6_turn = false;
     std::iter::from_fn(move || {
         v6_turn = !v6_turn;
-        if v6_turn {
-            v6.next().or_else(|| v4.next())
-        } else {
-            v4.next().or_else(|| v6.next())
-        }
+        if v6_turn { v6.next().or_else(|| v4.next()) } else { v4.next().or_else(|| v6.next()) }
     })
     .take(ATTEMPTS)
 }
 
-async fn attempt(
-    address: SocketAddr,
-    settings: &Upstream,
-) -> Result<(TcpStream, SocketAddr), Failure> {
+async fn attempt(address: SocketAddr, settings: &Upstream) -> Result<(TcpStream, SocketAddr), Failure> {
     let connected = match open(address, settings) {
         Ok(socket) => establish(socket, address).await,
         Err(error) => Err(error),
     };
-    connected
-        .map(|stream| (stream, address))
-        .map_err(|error| failure(&error, address))
+    connected.map(|stream| (stream, address)).map_err(|error| failure(&error, address))
 }
 
 /// A socket ready to connect, bound to the source address of its family if one is set.
 fn open(address: SocketAddr, settings: &Upstream) -> io::Result<Socket> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM.nonblocking().cloexec(),
-        Some(Protocol::TCP),
-    )?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(
-        &TcpKeepalive::new()
-            .with_time(Duration::from_mins(1))
-            .with_interval(Duration::from_secs(10))
-            .with_retries(6),
+        &TcpKeepalive::new().with_time(Duration::from_mins(1)).with_interval(Duration::from_secs(10)).with_retries(6),
     )?;
     socket.set_tcp_notsent_lowat(UNSENT)?;
     let source = match address {
-        SocketAddr::V4(_) => settings
-            .source_v4
-            .map(|source| SocketAddr::V4(SocketAddrV4::new(source, 0))),
-        SocketAddr::V6(_) => settings
-            .source_v6
-            .map(|source| SocketAddr::V6(SocketAddrV6::new(source, 0, 0, 0))),
+        SocketAddr::V4(_) => settings.source_v4.map(|source| SocketAddr::V4(SocketAddrV4::new(source, 0))),
+        SocketAddr::V6(_) => settings.source_v6.map(|source| SocketAddr::V6(SocketAddrV6::new(source, 0, 0, 0))),
     };
     if let Some(source) = source {
         // Without it bind(2) takes a port that no other destination can share (ip(7), Linux 4.2): 28,000 connections
@@ -219,10 +193,7 @@ fn failure(error: &io::Error, address: SocketAddr) -> Failure {
 
 /// Whether the error says that the process or the box has run out of descriptors or memory.
 pub(super) fn is_exhaustion(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
-    )
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
 
 /// Whether the kernel finds a route and a source address.

@@ -52,11 +52,7 @@ fn blackhole() -> Blackhole {
     let (listener, address) = refusing();
     listener.listen(0).unwrap();
     let filler = std::net::TcpStream::connect(address).unwrap();
-    Blackhole {
-        listener,
-        address,
-        _filler: filler,
-    }
+    Blackhole { listener, address, _filler: filler }
 }
 
 /// Connections to this port that wait for an answer to their SYN (state 02 of /proc/net/tcp).
@@ -110,10 +106,7 @@ async fn the_socket_is_set_up() {
     assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
     assert!(socket.keepalive().unwrap());
     assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_mins(1));
-    assert_eq!(
-        socket.tcp_keepalive_interval().unwrap(),
-        Duration::from_secs(10)
-    );
+    assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(10));
     assert_eq!(socket.tcp_keepalive_retries().unwrap(), 6);
     assert_eq!(socket.tcp_notsent_lowat().unwrap(), 32 * 1024);
 }
@@ -121,17 +114,11 @@ async fn the_socket_is_set_up() {
 #[tokio::test]
 async fn the_source_address_is_used_and_shares_its_ports() {
     let (listener, address) = listener();
-    let from = Upstream {
-        source_v4: Some(Ipv4Addr::new(127, 0, 0, 2)),
-        ..settings()
-    };
+    let from = Upstream { source_v4: Some(Ipv4Addr::new(127, 0, 0, 2)), ..settings() };
     // with IP_BIND_ADDRESS_NO_PORT no port is taken until the destination is known
     let bound = open(address, &from).unwrap();
     let local = bound.local_addr().unwrap().as_socket().unwrap();
-    assert_eq!(
-        (local.ip().to_string().as_str(), local.port()),
-        ("127.0.0.2", 0)
-    );
+    assert_eq!((local.ip().to_string().as_str(), local.port()), ("127.0.0.2", 0));
 
     let _dialled = dial(&[address], &from).await.unwrap();
     let (_accepted, peer) = listener.accept().unwrap();
@@ -141,35 +128,20 @@ async fn the_source_address_is_used_and_shares_its_ports() {
 #[tokio::test]
 async fn a_source_address_of_another_box_is_not_an_overload() {
     let (_listener, address) = listener();
-    let from = Upstream {
-        source_v4: Some(Ipv4Addr::new(192, 0, 2, 1)),
-        ..settings()
-    };
-    assert_eq!(
-        end(dial(&[address], &from).await),
-        RequestEnd::ConnectUnreachable
-    );
+    let from = Upstream { source_v4: Some(Ipv4Addr::new(192, 0, 2, 1)), ..settings() };
+    assert_eq!(end(dial(&[address], &from).await), RequestEnd::ConnectUnreachable);
 }
 
 #[tokio::test]
 async fn refused() {
     let (_held, address) = refusing();
-    assert_eq!(
-        end(dial(&[address], &settings()).await),
-        RequestEnd::ConnectRefused
-    );
-    assert_eq!(
-        end(dial(&[address; 9], &settings()).await),
-        RequestEnd::ConnectRefused
-    );
+    assert_eq!(end(dial(&[address], &settings()).await), RequestEnd::ConnectRefused);
+    assert_eq!(end(dial(&[address; 9], &settings()).await), RequestEnd::ConnectRefused);
 }
 
 #[tokio::test]
 async fn without_an_address_nothing_is_reachable() {
-    assert_eq!(
-        end(dial(&[], &settings()).await),
-        RequestEnd::ConnectUnreachable
-    );
+    assert_eq!(end(dial(&[], &settings()).await), RequestEnd::ConnectUnreachable);
 }
 
 #[tokio::test(start_paused = true)]
@@ -206,10 +178,7 @@ async fn a_silent_address_delays_the_next_by_the_stagger_and_is_closed_when_it_l
     tokio::time::advance(STAGGER * 9 / 10).await;
     assert!(futures_util::poll!(dialling.as_mut()).is_pending());
     listener.set_nonblocking(true).unwrap();
-    assert_eq!(
-        listener.accept().unwrap_err().kind(),
-        io::ErrorKind::WouldBlock
-    );
+    assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
 
     let dialled = dialling.await.unwrap();
     assert_eq!(dialled.address, address);
@@ -222,10 +191,7 @@ async fn a_silent_address_delays_the_next_by_the_stagger_and_is_closed_when_it_l
 async fn short_deadlines_are_shared_by_all_addresses() {
     let silent = blackhole();
     let (_listener, address) = listener();
-    let short = Upstream {
-        connect_timeout: Duration::from_millis(400),
-        ..settings()
-    };
+    let short = Upstream { connect_timeout: Duration::from_millis(400), ..settings() };
     // with a stagger of 250 ms the fourth would start after the deadline
     let order = [silent.address, silent.address, silent.address, address];
     assert_eq!(dial(&order, &short).await.unwrap().address, address);
@@ -236,10 +202,7 @@ async fn at_most_four_are_tried() {
     let (_held, refused) = refusing();
     let (_listener, fifth) = listener();
     let order = [refused, refused, refused, refused, fifth];
-    assert_eq!(
-        end(dial(&order, &settings()).await),
-        RequestEnd::ConnectRefused
-    );
+    assert_eq!(end(dial(&order, &settings()).await), RequestEnd::ConnectRefused);
     assert_eq!(dial(&order[1..], &settings()).await.unwrap().address, fifth);
 }
 
@@ -247,10 +210,7 @@ async fn at_most_four_are_tried() {
 async fn the_most_telling_failure_is_reported() {
     let silent = blackhole();
     let (_held, refused) = refusing();
-    assert_eq!(
-        end(dial(&[silent.address, refused], &settings()).await),
-        RequestEnd::ConnectRefused
-    );
+    assert_eq!(end(dial(&[silent.address, refused], &settings()).await), RequestEnd::ConnectRefused);
 }
 
 /// Both attempts stand in the same turn of the reactor: one is returned, and the other's server sees the end.
@@ -271,11 +231,7 @@ async fn a_loser_that_stands_is_closed() {
     let (quick_server, _) = listener.accept().unwrap();
 
     let won = dialling.await.unwrap().address;
-    let mut loser: std::net::TcpStream = if won == quick {
-        slow_server.into()
-    } else {
-        quick_server
-    };
+    let mut loser: std::net::TcpStream = if won == quick { slow_server.into() } else { quick_server };
     assert_eq!(loser.read(&mut [0]).unwrap(), 0);
 }
 
@@ -320,16 +276,11 @@ fn errors_have_their_meaning() {
 fn families_alternate_and_v6_begins() {
     let order = |addresses: &[&str]| {
         let addresses: Vec<SocketAddr> = addresses.iter().map(|a| a.parse().unwrap()).collect();
-        interleaved(&addresses)
-            .map(|a| a.to_string())
-            .collect::<Vec<_>>()
+        interleaved(&addresses).map(|a| a.to_string()).collect::<Vec<_>>()
     };
     let v4 = ["192.0.2.1:1", "192.0.2.2:1", "192.0.2.3:1"];
     let v6 = ["[2001:db8::1]:1", "[2001:db8::2]:1", "[2001:db8::3]:1"];
-    assert_eq!(
-        order(&[v4[0], v4[1], v4[2], v6[0], v6[1], v6[2]]),
-        [v6[0], v4[0], v6[1], v4[1]]
-    );
+    assert_eq!(order(&[v4[0], v4[1], v4[2], v6[0], v6[1], v6[2]]), [v6[0], v4[0], v6[1], v4[1]]);
     assert_eq!(order(&[v4[0], v4[1], v6[0]]), [v6[0], v4[0], v4[1]]);
     assert_eq!(order(&v4), v4);
     assert_eq!(order(&[v6[0], v6[1], v4[0]]), [v6[0], v4[0], v6[1]]);

@@ -10,9 +10,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use hickory_resolver::config::{
-    ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
-};
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
 use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
@@ -181,9 +179,7 @@ impl Resolver {
             Err(NetError::Timeout) => Err(RequestEnd::DnsTimeout),
             Err(NetError::Busy) => Err(RequestEnd::Overload),
             Err(NetError::Io(error)) if dial::is_exhaustion(&error) => Err(RequestEnd::Overload),
-            Err(NetError::Io(error)) if error.kind() == io::ErrorKind::TimedOut => {
-                Err(RequestEnd::DnsTimeout)
-            }
+            Err(NetError::Io(error)) if error.kind() == io::ErrorKind::TimedOut => Err(RequestEnd::DnsTimeout),
             Err(_) => Err(RequestEnd::DnsFailure),
         }
     }
@@ -230,10 +226,7 @@ fn absolute(name: &str) -> Option<Name> {
 
 fn addresses(lookup: &Lookup) -> Vec<IpAddr> {
     let answers = lookup.answers().iter();
-    answers
-        .filter_map(|record| record.data.ip_addr())
-        .map(|address| address.to_canonical())
-        .collect()
+    answers.filter_map(|record| record.data.ip_addr()).map(|address| address.to_canonical()).collect()
 }
 
 /// IPv6 first, without repetition, cut so that neither family displaces the other.

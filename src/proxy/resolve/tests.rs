@@ -92,11 +92,7 @@ impl Server {
 
 fn note(asked: &Mutex<AHashSet<(u16, String, RecordType)>>, query: &Message) {
     let question = &query.queries[0];
-    asked.lock().insert((
-        query.metadata.id,
-        question.name().to_string(),
-        question.query_type(),
-    ));
+    asked.lock().insert((query.metadata.id, question.name().to_string(), question.query_type()));
 }
 
 /// The messages to send, in this order.
@@ -121,9 +117,9 @@ async fn answers(query: Message, over_tcp: bool) -> Vec<Vec<u8>> {
     let alias = |to: &str| RData::CNAME(CNAME(Name::from_str(to).unwrap()));
     let mut before = vec![];
     match (script, family) {
-        ("both", _)
-        | ("v4only" | "mute6" | "broken6", RecordType::A)
-        | ("late4", RecordType::AAAA) => add(&name, address(1)),
+        ("both", _) | ("v4only" | "mute6" | "broken6", RecordType::A) | ("late4", RecordType::AAAA) => {
+            add(&name, address(1))
+        }
         ("v4only", _) | ("mapped", RecordType::A) => {}
         ("mute6" | "silent", _) => return vec![],
         ("gone", _) => reply.metadata.response_code = ResponseCode::NXDomain,
@@ -133,10 +129,7 @@ async fn answers(query: Message, over_tcp: bool) -> Vec<Vec<u8>> {
             tokio::time::sleep(3 * RESOLUTION_DELAY).await;
             add(&name, address(1));
         }
-        ("mapped", _) => add(
-            &name,
-            RData::AAAA(Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped().into()),
-        ),
+        ("mapped", _) => add(&name, RData::AAAA(Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped().into())),
         ("alias", _) => {
             add(&name, alias("both.test."));
             add(&Name::from_str("both.test.").unwrap(), address(1));
@@ -148,9 +141,7 @@ async fn answers(query: Message, over_tcp: bool) -> Vec<Vec<u8>> {
         ("spoofed", _) => {
             let mut forged = reply.clone();
             forged.metadata.id = reply.metadata.id.wrapping_add(1);
-            forged
-                .answers
-                .push(Record::from_rdata(name.clone(), 60, address(66)));
+            forged.answers.push(Record::from_rdata(name.clone(), 60, address(66)));
             before.push(forged.to_vec().unwrap());
             add(&name, address(1));
         }
@@ -161,12 +152,7 @@ async fn answers(query: Message, over_tcp: bool) -> Vec<Vec<u8>> {
     before
 }
 
-fn resolver(
-    servers: Vec<NameServerConfig>,
-    hosts: &str,
-    timeout: Duration,
-    in_flight: usize,
-) -> Resolver {
+fn resolver(servers: Vec<NameServerConfig>, hosts: &str, timeout: Duration, in_flight: usize) -> Resolver {
     let mut file = Hosts::default();
     file.read_hosts_conf(hosts.as_bytes()).unwrap();
     let settings = settings(timeout, vec![]);
@@ -187,10 +173,7 @@ fn settings(dns_timeout: Duration, dns_servers: Vec<SocketAddr>) -> Upstream {
     }
 }
 
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "compared with what resolve returns"
-)]
+#[expect(clippy::unnecessary_wraps, reason = "compared with what resolve returns")]
 fn list(addresses: &[&str]) -> Result<Vec<IpAddr>, RequestEnd> {
     Ok(addresses.iter().map(|a| a.parse().unwrap()).collect())
 }
@@ -227,10 +210,7 @@ async fn absence_is_cached_even_without_a_lifetime() {
     let server = Server::start().await;
     let resolver = server.resolver(NEVER, 8);
     for _ in 0..3 {
-        assert_eq!(
-            resolver.resolve("gone.test").await,
-            Err(RequestEnd::DnsFailure)
-        );
+        assert_eq!(resolver.resolve("gone.test").await, Err(RequestEnd::DnsFailure));
     }
     assert_eq!(server.count(), 2);
 }
@@ -264,10 +244,7 @@ async fn an_aaaa_that_never_comes_costs_the_resolution_delay() {
 async fn an_a_that_is_late_is_waited_for() {
     let server = Server::start().await;
     let resolver = server.resolver(NEVER, 8);
-    assert_eq!(
-        resolver.resolve("late4.test").await,
-        list(&["2001:db8::1", "192.0.2.1"])
-    );
+    assert_eq!(resolver.resolve("late4.test").await, list(&["2001:db8::1", "192.0.2.1"]));
 }
 
 #[tokio::test]
@@ -276,17 +253,11 @@ async fn silence_is_a_timeout_at_the_deadline() {
     let resolver = server.resolver(Duration::from_secs(4), 8);
     tokio::time::pause();
     let before = Instant::now();
-    assert_eq!(
-        resolver.resolve("silent.test").await,
-        Err(RequestEnd::DnsTimeout)
-    );
+    assert_eq!(resolver.resolve("silent.test").await, Err(RequestEnd::DnsTimeout));
     assert_eq!(before.elapsed().as_secs(), 4);
     // the library's own deadline, when it comes first, means the same
     let name = absolute("silent.test").unwrap();
-    assert_eq!(
-        resolver.family(name, RecordType::A).await,
-        Err(RequestEnd::DnsTimeout)
-    );
+    assert_eq!(resolver.family(name, RecordType::A).await, Err(RequestEnd::DnsTimeout));
 }
 
 #[tokio::test]
@@ -300,15 +271,9 @@ async fn mapped_addresses_are_ipv4() {
 async fn aliases_are_followed_and_rings_are_left() {
     let server = Server::start().await;
     let resolver = server.resolver(NEVER, 8);
-    assert_eq!(
-        resolver.resolve("alias.test").await,
-        list(&["2001:db8::1", "192.0.2.1"])
-    );
+    assert_eq!(resolver.resolve("alias.test").await, list(&["2001:db8::1", "192.0.2.1"]));
     let before = server.count();
-    assert_eq!(
-        resolver.resolve("ring.test").await,
-        Err(RequestEnd::DnsFailure)
-    );
+    assert_eq!(resolver.resolve("ring.test").await, Err(RequestEnd::DnsFailure));
     assert!(server.count() - before <= 32, "{}", server.count());
 }
 
@@ -326,10 +291,7 @@ async fn a_long_answer_comes_over_tcp_and_is_cut() {
 async fn an_answer_with_a_wrong_identifier_is_not_taken() {
     let server = Server::start().await;
     let resolver = server.resolver(NEVER, 8);
-    assert_eq!(
-        resolver.resolve("spoofed.test").await,
-        list(&["2001:db8::1", "192.0.2.1"])
-    );
+    assert_eq!(resolver.resolve("spoofed.test").await, list(&["2001:db8::1", "192.0.2.1"]));
 }
 
 #[tokio::test]
@@ -344,14 +306,8 @@ async fn too_many_look_ups_are_refused_unless_the_cache_knows() {
         tokio::spawn(async move { resolver.resolve(name).await })
     });
     server.until_asked(known + 4).await;
-    assert_eq!(
-        resolver.resolve("v4only.test").await,
-        Err(RequestEnd::Overload)
-    );
-    assert_eq!(
-        resolver.resolve("both.test").await,
-        list(&["2001:db8::1", "192.0.2.1"])
-    );
+    assert_eq!(resolver.resolve("v4only.test").await, Err(RequestEnd::Overload));
+    assert_eq!(resolver.resolve("both.test").await, list(&["2001:db8::1", "192.0.2.1"]));
 
     // whoever gives up makes room
     for task in waiting {
@@ -376,16 +332,9 @@ async fn one_query_serves_all_who_wait_for_it() {
 #[test]
 fn runtimes_share_a_resolver() {
     fn worker() -> tokio::runtime::Runtime {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
     }
-    let home = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
+    let home = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let server = home.block_on(Server::start());
     let resolver = server.resolver(NEVER, 8);
     let first = worker();
@@ -403,18 +352,9 @@ async fn without_servers_only_the_hosts_file_resolves() {
     let resolver = resolver(vec![], hosts, NEVER, 8);
     // a name with one family in the file is not asked for the other
     assert_eq!(resolver.resolve("intranet").await, list(&["192.0.2.7"]));
-    assert_eq!(
-        resolver.resolve("INTRANET.example.").await,
-        list(&["192.0.2.7"])
-    );
-    assert_eq!(
-        resolver.resolve("six").await,
-        list(&["2001:db8::7", "192.0.2.8"])
-    );
-    assert_eq!(
-        resolver.resolve("both.test").await,
-        Err(RequestEnd::DnsFailure)
-    );
+    assert_eq!(resolver.resolve("INTRANET.example.").await, list(&["192.0.2.7"]));
+    assert_eq!(resolver.resolve("six").await, list(&["2001:db8::7", "192.0.2.8"]));
+    assert_eq!(resolver.resolve("both.test").await, Err(RequestEnd::DnsFailure));
 }
 
 #[tokio::test]
@@ -446,11 +386,7 @@ async fn what_is_no_name_is_not_asked_for() {
         &format!("{}.test", "a".repeat(64)),
         &"a.".repeat(200),
     ] {
-        assert_eq!(
-            resolver.resolve(name).await,
-            Err(RequestEnd::DnsFailure),
-            "{name:?}"
-        );
+        assert_eq!(resolver.resolve(name).await, Err(RequestEnd::DnsFailure), "{name:?}");
     }
     assert_eq!(server.count(), 0);
 }
@@ -464,20 +400,11 @@ fn names_are_absolute() {
 
 #[test]
 fn neither_family_displaces_the_other() {
-    let v6: Vec<IpAddr> = (0..20)
-        .map(|i| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, i).into())
-        .collect();
-    let v4: Vec<IpAddr> = (0..20)
-        .map(|i| Ipv4Addr::new(192, 0, 2, i).into())
-        .collect();
-    for (six, four, kept) in [
-        (20, 20, (8, 8)),
-        (20, 3, (13, 3)),
-        (3, 20, (3, 13)),
-        (20, 0, (16, 0)),
-        (0, 20, (0, 16)),
-        (0, 0, (0, 0)),
-    ] {
+    let v6: Vec<IpAddr> = (0..20).map(|i| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, i).into()).collect();
+    let v4: Vec<IpAddr> = (0..20).map(|i| Ipv4Addr::new(192, 0, 2, i).into()).collect();
+    for (six, four, kept) in
+        [(20, 20, (8, 8)), (20, 3, (13, 3)), (3, 20, (3, 13)), (20, 0, (16, 0)), (0, 20, (0, 16)), (0, 0, (0, 0))]
+    {
         let merged = merge(&v6[..six], &v4[..four]);
         let expected: Vec<IpAddr> = [&v6[..kept.0], &v4[..kept.1]].concat();
         assert_eq!(merged, expected, "{six} {four}");

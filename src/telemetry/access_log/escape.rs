@@ -90,32 +90,21 @@ fn mask_userinfo(line: &[u8]) -> Cow<'_, [u8]> {
     let is_slash = |byte: u8| matches!(byte, b'/' | b'\\');
     let target = memchr::memchr(b' ', line).map_or(0, |space| space + 1);
     let rest = line.get(target..).unwrap_or_default();
-    let scheme = rest
-        .iter()
-        .take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
-        .count();
+    let scheme =
+        rest.iter().take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.')).count();
     let after_scheme = match rest.get(scheme..) {
         Some([b':', next, ..]) if is_slash(*next) => scheme + 1,
         _ => 0,
     };
-    let slashes = rest
-        .iter()
-        .skip(after_scheme)
-        .take_while(|byte| is_slash(**byte))
-        .count();
+    let slashes = rest.iter().skip(after_scheme).take_while(|byte| is_slash(**byte)).count();
     if after_scheme == 0 && slashes == 1 {
         return Cow::Borrowed(line);
     }
     let start = target + after_scheme + slashes;
     let authority = line.get(start..).unwrap_or_default();
-    let end = authority
-        .iter()
-        .position(|byte| is_slash(*byte) || matches!(byte, b'?' | b'#'))
-        .unwrap_or(authority.len());
-    match authority
-        .get(..end)
-        .and_then(|authority| memchr::memrchr(b'@', authority))
-    {
+    let end =
+        authority.iter().position(|byte| is_slash(*byte) || matches!(byte, b'?' | b'#')).unwrap_or(authority.len());
+    match authority.get(..end).and_then(|authority| memchr::memrchr(b'@', authority)) {
         None | Some(0) => Cow::Borrowed(line),
         Some(at) => {
             let (before, after) = (line.get(..start), line.get(start + at..));
@@ -132,10 +121,7 @@ mod tests {
 
     #[test]
     fn escapes_like_nginx() {
-        assert_eq!(
-            printable(b"GET /\"\\\r\n\x7f\xc3\xa4 ~"),
-            r"GET /\x22\x5C\x0D\x0A\x7F\xC3\xA4 ~"
-        );
+        assert_eq!(printable(b"GET /\"\\\r\n\x7f\xc3\xa4 ~"), r"GET /\x22\x5C\x0D\x0A\x7F\xC3\xA4 ~");
         let mut out = Vec::new();
         word(&mut out, b"a b");
         word(&mut out, b"");
@@ -147,20 +133,14 @@ mod tests {
         for (line, masked) in [
             ("GET http://u:p@o/ HTTP/1.1", "GET http://***@o/ HTTP/1.1"),
             ("GET http://u:p@x@o/ HTTP/1.1", "GET http://***@o/ HTTP/1.1"),
-            (
-                "GET http:/u:p@o/a@b HTTP/1.1",
-                "GET http:/***@o/a@b HTTP/1.1",
-            ),
+            ("GET http:/u:p@o/a@b HTTP/1.1", "GET http:/***@o/a@b HTTP/1.1"),
             ("GET http:\\\\u:p@o HTTP/1.1", "GET http:\\\\***@o HTTP/1.1"),
             ("GET //u:p@o HTTP/1.1", "GET //***@o HTTP/1.1"),
             ("GET http://u:p w@o/ HTTP/1.1", "GET http://***@o/ HTTP/1.1"),
             ("CONNECT u:p@o:443 HTTP/1.1", "CONNECT ***@o:443 HTTP/1.1"),
             ("u:p@o", "***@o"),
         ] {
-            assert_eq!(
-                String::from_utf8_lossy(&mask_userinfo(line.as_bytes())),
-                masked
-            );
+            assert_eq!(String::from_utf8_lossy(&mask_userinfo(line.as_bytes())), masked);
         }
         for line in [
             "GET http://o/?mail=a@b HTTP/1.1",
@@ -170,20 +150,14 @@ mod tests {
             "@",
             "",
         ] {
-            assert_eq!(
-                String::from_utf8_lossy(&mask_userinfo(line.as_bytes())),
-                line
-            );
+            assert_eq!(String::from_utf8_lossy(&mask_userinfo(line.as_bytes())), line);
         }
     }
 
     #[test]
     fn a_long_password_does_not_survive_the_cut() {
         let line = format!("GET http://user:{}@o/ HTTP/1.1", "s".repeat(5_000));
-        assert_eq!(
-            safe_line(line.as_bytes(), 64).as_ref(),
-            b"GET http://***@o/ HTTP/1.1"
-        );
+        assert_eq!(safe_line(line.as_bytes(), 64).as_ref(), b"GET http://***@o/ HTTP/1.1");
         assert_eq!(safe_line(&[b'a'; 100], 64).len(), 64);
     }
 

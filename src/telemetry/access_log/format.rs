@@ -23,12 +23,7 @@ pub(super) struct Formatter {
 
 impl Formatter {
     pub(super) fn new(format: AccessFormat, zone: TimeZone) -> Self {
-        Self {
-            format,
-            zone,
-            second: i64::MIN,
-            text: [String::new(), String::new()],
-        }
+        Self { format, zone, second: i64::MIN, text: [String::new(), String::new()] }
     }
 
     /// Appends the record's line. Writing to memory cannot fail; the error is only there for the caller's `?`.
@@ -64,15 +59,9 @@ impl Formatter {
         out.extend_from_slice(b" us=");
         number_or_dash(out, upstream.and_then(|upstream| upstream.status))?;
         out.extend_from_slice(b" uct=");
-        number_or_dash(
-            out,
-            upstream.and_then(|upstream| upstream.connect).map(Seconds),
-        )?;
+        number_or_dash(out, upstream.and_then(|upstream| upstream.connect).map(Seconds))?;
         out.extend_from_slice(b" urt=");
-        number_or_dash(
-            out,
-            upstream.and_then(|upstream| upstream.response).map(Seconds),
-        )?;
+        number_or_dash(out, upstream.and_then(|upstream| upstream.response).map(Seconds))?;
         if record.count > 1 {
             write!(out, " count={}", record.count)?;
         }
@@ -82,11 +71,7 @@ impl Formatter {
     fn json(&mut self, out: &mut Vec<u8>, record: &Record) -> io::Result<()> {
         let millis = self.time(record.at);
         let [before, after] = &self.text;
-        write!(
-            out,
-            r#"{{"time":"{before}.{millis:03}{after}","client":"{}","request":""#,
-            record.client
-        )?;
+        write!(out, r#"{{"time":"{before}.{millis:03}{after}","client":"{}","request":""#, record.client)?;
         escape::json(out, &record.request_line);
         out.extend_from_slice(br#"","status":"#);
         number_or_null(out, record.status)?;
@@ -100,12 +85,7 @@ impl Formatter {
         )?;
         match &record.upstream {
             None => out.extend_from_slice(b"null"),
-            Some(UpstreamRecord {
-                address,
-                status,
-                connect,
-                response,
-            }) => {
+            Some(UpstreamRecord { address, status, connect, response }) => {
                 write!(out, r#"{{"address":"{address}","status":"#)?;
                 number_or_null(out, *status)?;
                 out.extend_from_slice(br#","connect_s":"#);
@@ -127,14 +107,12 @@ impl Formatter {
         if second != self.second {
             let zoned = at.to_zoned(self.zone.clone());
             self.text = match self.format {
-                AccessFormat::Json => [
-                    zoned.strftime("%Y-%m-%dT%H:%M:%S").to_string(),
-                    zoned.strftime("%:z").to_string(),
-                ],
-                AccessFormat::Main | AccessFormat::Squid => [
-                    zoned.strftime("%d/%b/%Y:%H:%M:%S %z").to_string(),
-                    String::new(),
-                ],
+                AccessFormat::Json => {
+                    [zoned.strftime("%Y-%m-%dT%H:%M:%S").to_string(), zoned.strftime("%:z").to_string()]
+                }
+                AccessFormat::Main | AccessFormat::Squid => {
+                    [zoned.strftime("%d/%b/%Y:%H:%M:%S %z").to_string(), String::new()]
+                }
             };
             self.second = second;
         }
@@ -192,11 +170,7 @@ fn method_and_target(line: &[u8]) -> (&[u8], &[u8]) {
     let method = parts.next().unwrap_or_default();
     let rest = parts.next().unwrap_or_default();
     let target = match memchr::memrchr(b' ', rest) {
-        Some(space)
-            if rest
-                .get(space + 1..)
-                .is_some_and(|v| v.starts_with(b"HTTP/")) =>
-        {
+        Some(space) if rest.get(space + 1..).is_some_and(|v| v.starts_with(b"HTTP/")) => {
             rest.get(..space).unwrap_or_default()
         }
         _ => rest,
@@ -278,9 +252,7 @@ mod tests {
 
     fn line(format: AccessFormat, record: &Record) -> String {
         let mut out = Vec::new();
-        Formatter::new(format, TimeZone::UTC)
-            .append(&mut out, record)
-            .unwrap();
+        Formatter::new(format, TimeZone::UTC).append(&mut out, record).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -310,8 +282,7 @@ mod tests {
         tunnel.request_line = Box::from(&b"CONNECT example.com:443 HTTP/1.1"[..]);
         tunnel.end = RequestEnd::Tunneled;
         assert!(
-            line(AccessFormat::Squid, &tunnel)
-                .contains(" TCP_TUNNEL/200 5432 CONNECT example.com:443 - HIER_DIRECT/")
+            line(AccessFormat::Squid, &tunnel).contains(" TCP_TUNNEL/200 5432 CONNECT example.com:443 - HIER_DIRECT/")
         );
         assert!(
             line(AccessFormat::Squid, &refused(b"GET http://x/a b HTTP/1.1"))
@@ -321,15 +292,12 @@ mod tests {
         gone.end = RequestEnd::ClientGone;
         gone.status = None;
         gone.count = 1;
-        assert!(
-            line(AccessFormat::Squid, &gone).ends_with(" NONE_NONE/000 5432 - - - HIER_NONE/- -\n")
-        );
+        assert!(line(AccessFormat::Squid, &gone).ends_with(" NONE_NONE/000 5432 - - - HIER_NONE/- -\n"));
     }
 
     #[test]
     fn json_format() {
-        let value: serde_json::Value =
-            serde_json::from_str(&line(AccessFormat::Json, &record())).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&line(AccessFormat::Json, &record())).unwrap();
         assert_eq!(value["time"], "2026-11-20T17:31:00.250+00:00");
         assert_eq!(value["request"], "GET http://example.com/a HTTP/1.1");
         assert_eq!(value["upstream"]["connect_s"], 0.001);
@@ -337,8 +305,7 @@ mod tests {
 
         let mut hostile = refused(b"GET /\"\\\r\n\x00\xe4 HTTP/1.1");
         hostile.status = None;
-        let value: serde_json::Value =
-            serde_json::from_str(&line(AccessFormat::Json, &hostile)).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&line(AccessFormat::Json, &hostile)).unwrap();
         assert_eq!(value["request"], "GET /\"\\\r\n\u{0}\u{e4} HTTP/1.1");
         assert_eq!(value["status"], serde_json::Value::Null);
         assert_eq!(value["upstream"], serde_json::Value::Null);

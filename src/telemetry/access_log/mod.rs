@@ -112,20 +112,14 @@ impl AccessLog {
         Self::start_with(target, format, QUEUE_RECORDS)
     }
 
-    fn start_with(
-        target: &AccessTarget,
-        format: AccessFormat,
-        capacity: usize,
-    ) -> io::Result<Self> {
+    fn start_with(target: &AccessTarget, format: AccessFormat, capacity: usize) -> io::Result<Self> {
         let Some(sink) = writer::Sink::open(target)? else {
             return Ok(Self::off());
         };
         let (queue, records): (_, Receiver<Message>) = bounded(capacity);
         let shared = Arc::new(Shared::default());
         let writer = writer::Writer::new(records, Arc::clone(&shared), sink, format);
-        std::thread::Builder::new()
-            .name("access-log".to_owned())
-            .spawn(move || writer.run())?;
+        std::thread::Builder::new().name("access-log".to_owned()).spawn(move || writer.run())?;
         Ok(Self(Some(Arc::new(Handle { queue, shared }))))
     }
 
@@ -138,19 +132,12 @@ impl AccessLog {
     pub fn write(&self, mut record: Record) {
         let Some(handle) = &self.0 else { return };
         if record.request_line.len() > LINE_BYTES {
-            record.request_line = escape::safe_line(&record.request_line, LINE_BYTES)
-                .into_owned()
-                .into_boxed_slice();
+            record.request_line = escape::safe_line(&record.request_line, LINE_BYTES).into_owned().into_boxed_slice();
         }
         let shared = &handle.shared;
         let bytes = record.request_line.len();
         let fits = shared.queued_bytes.fetch_add(bytes, Relaxed) + bytes <= QUEUE_BYTES;
-        if !fits
-            || handle
-                .queue
-                .try_send(Message::Record(Box::new(record)))
-                .is_err()
-        {
+        if !fits || handle.queue.try_send(Message::Record(Box::new(record))).is_err() {
             shared.queued_bytes.fetch_sub(bytes, Relaxed);
             shared.dropped.fetch_add(1, Relaxed);
         }
@@ -199,9 +186,7 @@ impl AccessLog {
     }
 
     fn count(&self, counter: impl FnOnce(&Shared) -> &AtomicU64) -> u64 {
-        self.0
-            .as_ref()
-            .map_or(0, |handle| counter(&handle.shared).load(Relaxed))
+        self.0.as_ref().map_or(0, |handle| counter(&handle.shared).load(Relaxed))
     }
 }
 

@@ -37,10 +37,7 @@ fn settle(log: &AccessLog, records: u64) {
 
 #[test]
 fn off_is_silent() {
-    for log in [
-        AccessLog::off(),
-        AccessLog::start(&AccessTarget::Off, AccessFormat::Main).unwrap(),
-    ] {
+    for log in [AccessLog::off(), AccessLog::start(&AccessTarget::Off, AccessFormat::Main).unwrap()] {
         assert!(!log.is_on());
         log.write(record(b"GET / HTTP/1.1"));
         log.reopen();
@@ -53,9 +50,7 @@ fn off_is_silent() {
 fn a_file_that_cannot_be_opened_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("nowhere/access.log");
-    let error = AccessLog::start(&AccessTarget::File(path.clone()), AccessFormat::Main)
-        .unwrap_err()
-        .to_string();
+    let error = AccessLog::start(&AccessTarget::File(path.clone()), AccessFormat::Main).unwrap_err().to_string();
     assert!(error.contains(&path.display().to_string()), "{error}");
 }
 
@@ -65,12 +60,8 @@ fn every_record_is_one_line() {
     let path = dir.path().join("access.log");
     let log = start(&path, AccessFormat::Json);
     assert!(log.is_on());
-    let lines: [&[u8]; 4] = [
-        b"GET http://o/ HTTP/1.1",
-        b"GET http://user:secret@o/ HTTP/1.1",
-        b"\n\xff\"\\\x00",
-        &[b'a'; 3 * LINE_BYTES],
-    ];
+    let lines: [&[u8]; 4] =
+        [b"GET http://o/ HTTP/1.1", b"GET http://user:secret@o/ HTTP/1.1", b"\n\xff\"\\\x00", &[b'a'; 3 * LINE_BYTES]];
     for line in lines {
         log.write(record(line));
     }

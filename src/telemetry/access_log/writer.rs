@@ -36,21 +36,15 @@ impl Sink {
     pub(super) fn open(target: &AccessTarget) -> io::Result<Option<Self>> {
         match target {
             AccessTarget::Off => Ok(None),
-            AccessTarget::Stdout => Ok(Some(Self {
-                file: File::from(io::stdout().as_fd().try_clone_to_owned()?),
-                path: None,
-            })),
-            AccessTarget::File(path) => Ok(Some(Self {
-                file: open_file(path)?,
-                path: Some(path.clone()),
-            })),
+            AccessTarget::Stdout => {
+                Ok(Some(Self { file: File::from(io::stdout().as_fd().try_clone_to_owned()?), path: None }))
+            }
+            AccessTarget::File(path) => Ok(Some(Self { file: open_file(path)?, path: Some(path.clone()) })),
         }
     }
 
     fn name(&self) -> String {
-        self.path
-            .as_ref()
-            .map_or_else(|| "standard output".to_owned(), |p| p.display().to_string())
+        self.path.as_ref().map_or_else(|| "standard output".to_owned(), |p| p.display().to_string())
     }
 
     fn reopen(&mut self) -> io::Result<()> {
@@ -97,12 +91,7 @@ struct Broken {
 }
 
 impl Writer {
-    pub(super) fn new(
-        queue: Receiver<Message>,
-        shared: Arc<Shared>,
-        sink: Sink,
-        format: AccessFormat,
-    ) -> Self {
+    pub(super) fn new(queue: Receiver<Message>, shared: Arc<Shared>, sink: Sink, format: AccessFormat) -> Self {
         Self {
             queue,
             shared,
@@ -147,19 +136,12 @@ impl Writer {
     }
 
     fn record(&mut self, mut record: Record) {
-        self.shared
-            .queued_bytes
-            .fetch_sub(record.request_line.len(), Relaxed);
-        if self
-            .broken
-            .as_ref()
-            .is_some_and(|broken| Instant::now() < broken.retry_at)
-        {
+        self.shared.queued_bytes.fetch_sub(record.request_line.len(), Relaxed);
+        if self.broken.as_ref().is_some_and(|broken| Instant::now() < broken.retry_at) {
             self.shared.dropped.fetch_add(1, Relaxed);
             return;
         }
-        if let std::borrow::Cow::Owned(masked) = escape::safe_line(&record.request_line, LINE_BYTES)
-        {
+        if let std::borrow::Cow::Owned(masked) = escape::safe_line(&record.request_line, LINE_BYTES) {
             record.request_line = masked.into_boxed_slice();
         }
         match self.formatter.append(&mut self.buffer, &record) {
@@ -207,11 +189,7 @@ impl Writer {
         }
         let (taken, result) = write_all(&mut self.sink.file, &self.buffer);
         if taken > 0 {
-            self.torn = taken < self.buffer.len()
-                && self
-                    .buffer
-                    .get(taken - 1)
-                    .is_some_and(|last| *last != b'\n');
+            self.torn = taken < self.buffer.len() && self.buffer.get(taken - 1).is_some_and(|last| *last != b'\n');
         }
         match result {
             Ok(()) => {
@@ -219,19 +197,13 @@ impl Writer {
                 self.buffer.clear();
                 self.lines = 0;
                 if let Some(broken) = self.broken.take() {
-                    let lost = self
-                        .shared
-                        .dropped
-                        .load(Relaxed)
-                        .saturating_sub(broken.dropped_before);
+                    let lost = self.shared.dropped.load(Relaxed).saturating_sub(broken.dropped_before);
                     tracing::info!(file = %self.sink.name(), lost, "the access log is written again");
                 }
             }
             Err(error) => {
-                let complete = self
-                    .buffer
-                    .get(mend..taken)
-                    .map_or(0, |taken| memchr::memchr_iter(b'\n', taken).count());
+                let complete =
+                    self.buffer.get(mend..taken).map_or(0, |taken| memchr::memchr_iter(b'\n', taken).count());
                 self.failed(&error, complete as u64);
             }
         }
@@ -242,9 +214,7 @@ impl Writer {
         let dropped_before = self.shared.dropped.load(Relaxed);
         self.shared.errors.fetch_add(1, Relaxed);
         self.shared.written.fetch_add(written, Relaxed);
-        self.shared
-            .dropped
-            .fetch_add(self.lines.saturating_sub(written), Relaxed);
+        self.shared.dropped.fetch_add(self.lines.saturating_sub(written), Relaxed);
         self.buffer.clear();
         self.lines = 0;
         let retry_at = Instant::now() + RETRY_AFTER;
@@ -256,10 +226,7 @@ impl Writer {
             file = %self.sink.name(), %error,
             "the access log cannot be written; its lines are dropped and it is tried again every 5 s"
         );
-        self.broken = Some(Broken {
-            retry_at,
-            dropped_before,
-        });
+        self.broken = Some(Broken { retry_at, dropped_before });
     }
 }
 
@@ -353,10 +320,7 @@ mod tests {
         std::fs::write(&path, "half a li").unwrap();
         let (mut writer, shared) = writer(&AccessTarget::File(path.clone()));
         writer.torn = true;
-        writer.broken = Some(Broken {
-            retry_at: Instant::now(),
-            dropped_before: 0,
-        });
+        writer.broken = Some(Broken { retry_at: Instant::now(), dropped_before: 0 });
         for _ in 0..2 {
             writer.record(record(&shared, "GET / HTTP/1.1"));
             writer.write_out();

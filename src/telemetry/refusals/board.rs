@@ -80,11 +80,8 @@ impl Board {
         if self.0.len() <= REMEMBERED {
             return;
         }
-        let mut ranks: Vec<(f64, ClientKey)> = self
-            .0
-            .values()
-            .map(|offender| (offender.recent, offender.client))
-            .collect();
+        let mut ranks: Vec<(f64, ClientKey)> =
+            self.0.values().map(|offender| (offender.recent, offender.client)).collect();
         ranks.select_nth_unstable_by(REMEMBERED, |a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         for (_, client) in ranks.into_iter().skip(REMEMBERED) {
             self.0.remove(&client);

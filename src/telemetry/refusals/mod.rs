@@ -80,10 +80,7 @@ impl Refusals {
             table: DashMap::with_hasher(ahash::RandomState::new()),
             pairs: AtomicUsize::new(0),
             overflow: PerVariant::default(),
-            lately: Mutex::new(Lately {
-                board: Board::default(),
-                drained_at: Instant::now(),
-            }),
+            lately: Mutex::new(Lately { board: Board::default(), drained_at: Instant::now() }),
         }
     }
 
@@ -91,13 +88,7 @@ impl Refusals {
     ///
     /// One look-up under a shared lock and one addition, but for the first of its kind in a second: only then is `sample`
     /// called, which gives the request line as it came. It must not call back into this table.
-    pub fn note(
-        &self,
-        client: ClientKey,
-        address: IpAddr,
-        end: RequestEnd,
-        sample: impl FnOnce() -> Box<[u8]>,
-    ) {
+    pub fn note(&self, client: ClientKey, address: IpAddr, end: RequestEnd, sample: impl FnOnce() -> Box<[u8]>) {
         let key = (client, end);
         if let Some(seen) = self.table.get(&key) {
             // Wraps after 4 billion in a second.
@@ -112,21 +103,14 @@ impl Refusals {
             return;
         }
         // Made before the lock is taken; wasted only if another worker was faster.
-        let sample = escape::safe_line(&sample(), SAMPLE_BYTES)
-            .into_owned()
-            .into_boxed_slice();
+        let sample = escape::safe_line(&sample(), SAMPLE_BYTES).into_owned().into_boxed_slice();
         match self.table.entry(key) {
             Entry::Occupied(seen) => {
                 seen.get().count.fetch_add(1, Relaxed);
                 self.pairs.fetch_sub(1, Relaxed);
             }
             Entry::Vacant(place) => {
-                place.insert(Seen {
-                    count: AtomicU32::new(1),
-                    address,
-                    first: SystemTime::now(),
-                    sample,
-                });
+                place.insert(Seen { count: AtomicU32::new(1), address, first: SystemTime::now(), sample });
             }
         }
     }
@@ -180,9 +164,7 @@ mod tests {
     }
 
     fn note(refusals: &Refusals, i: u32, end: RequestEnd) {
-        refusals.note(ClientKey::new(address(i)), address(i), end, || {
-            Box::from(&b"GET / HTTP/1.1"[..])
-        });
+        refusals.note(ClientKey::new(address(i)), address(i), end, || Box::from(&b"GET / HTTP/1.1"[..]));
     }
 
     #[test]
@@ -190,15 +172,10 @@ mod tests {
         let refusals = Refusals::new();
         let mut samples = 0;
         for _ in 0..3 {
-            refusals.note(
-                ClientKey::new(address(1)),
-                address(1),
-                RequestEnd::SelfTarget,
-                || {
-                    samples += 1;
-                    Box::from(&b"GET http://u:p@10.0.0.1/ HTTP/1.1"[..])
-                },
-            );
+            refusals.note(ClientKey::new(address(1)), address(1), RequestEnd::SelfTarget, || {
+                samples += 1;
+                Box::from(&b"GET http://u:p@10.0.0.1/ HTTP/1.1"[..])
+            });
         }
         note(&refusals, 1, RequestEnd::Malformed);
         note(&refusals, 2, RequestEnd::SelfTarget);
@@ -206,10 +183,7 @@ mod tests {
 
         let mut drained = refusals.drain();
         drained.sort_by_key(|a| (a.client, a.end.index()));
-        let counts: Vec<_> = drained
-            .iter()
-            .map(|a| (a.address, a.end, a.count))
-            .collect();
+        let counts: Vec<_> = drained.iter().map(|a| (a.address, a.end, a.count)).collect();
         assert_eq!(
             counts,
             [
@@ -218,10 +192,7 @@ mod tests {
                 (address(2), RequestEnd::SelfTarget, 1),
             ]
         );
-        assert_eq!(
-            drained[0].sample.as_ref(),
-            b"GET http://***@10.0.0.1/ HTTP/1.1"
-        );
+        assert_eq!(drained[0].sample.as_ref(), b"GET http://***@10.0.0.1/ HTTP/1.1");
         assert!(refusals.drain().is_empty());
         // The next second begins anew.
         note(&refusals, 1, RequestEnd::SelfTarget);
@@ -231,12 +202,7 @@ mod tests {
     #[test]
     fn samples_are_cut() {
         let refusals = Refusals::new();
-        refusals.note(
-            ClientKey::new(address(1)),
-            address(1),
-            RequestEnd::TargetTooLong,
-            || Box::from([b'a'; 10_000]),
-        );
+        refusals.note(ClientKey::new(address(1)), address(1), RequestEnd::TargetTooLong, || Box::from([b'a'; 10_000]));
         assert_eq!(refusals.drain()[0].sample.len(), SAMPLE_BYTES);
     }
 

@@ -5,25 +5,13 @@ use crate::http1::cases;
 
 #[test]
 fn c_17_c_22_connect_wants_a_port_and_no_body() {
-    for target in [
-        "o",
-        "o:",
-        "o:443x",
-        ":443",
-        "/",
-        "http://o:443",
-        "o:1:2",
-        "::1:443",
-        "[::1]",
-        "[::1]:",
-        "[::1]443",
-        "*",
-    ] {
+    for target in
+        ["o", "o:", "o:443x", ":443", "/", "http://o:443", "o:1:2", "::1:443", "[::1]", "[::1]:", "[::1]443", "*"]
+    {
         let head = format!("CONNECT {target} HTTP/1.1\r\nHost: o\r\n\r\n");
         assert_malformed(head.as_bytes(), request(head.as_bytes()));
     }
-    let empty =
-        b"CONNECT o:443 HTTP/1.0\r\nHost: o\r\nContent-Length: 0\r\nPragma: no-cache\r\n\r\n";
+    let empty = b"CONNECT o:443 HTTP/1.0\r\nHost: o\r\nContent-Length: 0\r\nPragma: no-cache\r\n\r\n";
     assert!(request(empty).unwrap().is_connect(), "as WinINet sends it");
     for fields in ["Content-Length: 5", "Transfer-Encoding: chunked"] {
         let head = format!("CONNECT o:443 HTTP/1.1\r\nHost: o\r\n{fields}\r\n\r\n");
@@ -31,30 +19,17 @@ fn c_17_c_22_connect_wants_a_port_and_no_body() {
     }
     let tunnel = request(b"CONNECT h:443 HTTP/1.0\r\n\r\n").unwrap();
     assert!(tunnel.is_connect() && !tunnel.is_head() && !tunnel.keep_alive);
-    assert_eq!(
-        (tunnel.target, tunnel.body),
-        (Target::Authority(b"h:443"), Body::Empty)
-    );
+    assert_eq!((tunnel.target, tunnel.body), (Target::Authority(b"h:443"), Body::Empty));
 }
 
 #[test]
 fn c_43_our_own_via_is_found() {
-    for via in [
-        "Via: 1.1 ours",
-        "via: 1.0 a, 1.1 OURS (x)",
-        "Via: 1.1 a\r\nVia: HTTP/1.1\tours",
-        "Via: 1.1 a,1.1  ours",
-    ] {
+    for via in
+        ["Via: 1.1 ours", "via: 1.0 a, 1.1 OURS (x)", "Via: 1.1 a\r\nVia: HTTP/1.1\tours", "Via: 1.1 a,1.1  ours"]
+    {
         assert!(request(&with(via)).unwrap().via_names("ours"), "{via}");
     }
-    for via in [
-        "X: 1",
-        "Via: 1.1 ours2",
-        "Via: 1.1 ours:80",
-        "Via: ours",
-        "Via: 1.1 a (ours)",
-        "X-Via: 1.1 ours",
-    ] {
+    for via in ["X: 1", "Via: 1.1 ours2", "Via: 1.1 ours:80", "Via: ours", "Via: 1.1 a (ours)", "X-Via: 1.1 ours"] {
         assert!(!request(&with(via)).unwrap().via_names("ours"), "{via}");
     }
 }
@@ -82,15 +57,11 @@ fn c_48_c_49_upgrade() {
     };
     let get = "GET http://o/ HTTP/1.1\r\nHost: o";
     assert_eq!(
-        upgrade(&format!(
-            "{get}\r\nConnection: keep-alive, UPGRADE\r\nUpgrade: websocket"
-        )),
+        upgrade(&format!("{get}\r\nConnection: keep-alive, UPGRADE\r\nUpgrade: websocket")),
         Some(b"websocket".to_vec())
     );
     assert_eq!(
-        upgrade(&format!(
-            "{get}\r\nConnection: upgrade\r\nContent-Length: 0\r\nUpgrade: a, b/2"
-        )),
+        upgrade(&format!("{get}\r\nConnection: upgrade\r\nContent-Length: 0\r\nUpgrade: a, b/2")),
         Some(b"a, b/2".to_vec())
     );
     for head in [
@@ -108,24 +79,14 @@ fn c_48_c_49_upgrade() {
         assert_eq!(upgrade(&head), None, "{head}");
     }
     let switch = |status: u16| {
-        let head =
-            format!("HTTP/1.1 {status} x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
-                .into_bytes();
+        let head = format!("HTTP/1.1 {status} x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n").into_bytes();
         response(&head).unwrap().upgrade.map(<[u8]>::to_vec)
     };
     assert_eq!(switch(101), Some(b"websocket".to_vec()));
     assert_eq!(switch(200), None);
     assert!(offered(b"a, WebSocket", b"websocket"));
-    for (offer, chosen) in [
-        ("websocket", ""),
-        ("websocket", "h2c"),
-        ("a", "a, b"),
-        ("", "a"),
-    ] {
-        assert!(
-            !offered(offer.as_bytes(), chosen.as_bytes()),
-            "{offer} {chosen}"
-        );
+    for (offer, chosen) in [("websocket", ""), ("websocket", "h2c"), ("a", "a, b"), ("", "a")] {
+        assert!(!offered(offer.as_bytes(), chosen.as_bytes()), "{offer} {chosen}");
     }
 }
 
@@ -154,37 +115,16 @@ fn c_51_c_52_c_53_transfer_encoding_of_requests() {
     ] {
         assert_malformed(fields.as_bytes(), body(fields));
     }
-    for fields in [
-        "identity",
-        "xchunked",
-        "gzip",
-        "gzip, chunked",
-        "identity, chunked",
-    ] {
-        assert_eq!(
-            body(&format!("Transfer-Encoding: {fields}")),
-            Err(HeadError::CodingUnknown),
-            "{fields}"
-        );
+    for fields in ["identity", "xchunked", "gzip", "gzip, chunked", "identity, chunked"] {
+        assert_eq!(body(&format!("Transfer-Encoding: {fields}")), Err(HeadError::CodingUnknown), "{fields}");
     }
-    assert_malformed(
-        b"1.0",
-        request(b"POST http://o/ HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"),
-    );
-    assert_malformed(
-        b"1.0",
-        response(b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
-    );
+    assert_malformed(b"1.0", request(b"POST http://o/ HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"));
+    assert_malformed(b"1.0", response(b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"));
 }
 
 #[test]
 fn c_54_c_55_content_length() {
-    for (value, length) in [
-        ("0", 0),
-        ("10", 10),
-        ("010", 10),
-        ("18446744073709551615", u64::MAX),
-    ] {
+    for (value, length) in [("0", 0), ("10", 10), ("010", 10), ("18446744073709551615", u64::MAX)] {
         assert_eq!(
             request(&with(&format!("Content-Length: {value}"))).map(|request| request.body),
             Ok(Body::Length(length))
@@ -219,10 +159,7 @@ fn c_54_c_55_content_length() {
     // The same length twice is unambiguous: origins get away with it, clients do not.
     let twice = "Content-Length: 5\r\nContent-Length: 05";
     assert_malformed(twice.as_bytes(), request(&with(twice)));
-    assert_eq!(
-        response(&answer(twice)).map(|response| response.body),
-        Ok(Body::Length(5))
-    );
+    assert_eq!(response(&answer(twice)).map(|response| response.body), Ok(Body::Length(5)));
 }
 
 #[test]
@@ -231,42 +168,21 @@ fn c_60_some_answers_have_no_body_whatever_they_say() {
         for framing in ["Content-Length: 5", "Transfer-Encoding: chunked", "X: 1"] {
             let head = format!("HTTP/1.1 {status} x\r\n{framing}\r\n\r\n");
             let response = response(head.as_bytes()).unwrap();
-            assert_eq!(
-                (response.body, response.keep_alive),
-                (Body::Empty, true),
-                "{head}"
-            );
+            assert_eq!((response.body, response.keep_alive), (Body::Empty, true), "{head}");
         }
     }
     let head = answer("Content-Length: 5");
-    assert_eq!(
-        Response::parse(&head, LIMITS, true).map(|response| response.body),
-        Ok(Body::Empty)
-    );
+    assert_eq!(Response::parse(&head, LIMITS, true).map(|response| response.body), Ok(Body::Empty));
 }
 
 #[test]
 fn c_61_framing_of_responses() {
-    let framing = |fields: &str| {
-        response(&answer(fields)).map(|response| (response.body, response.keep_alive))
-    };
-    assert_eq!(
-        framing("Transfer-Encoding: chunked"),
-        Ok((Body::Chunked, true))
-    );
+    let framing = |fields: &str| response(&answer(fields)).map(|response| (response.body, response.keep_alive));
+    assert_eq!(framing("Transfer-Encoding: chunked"), Ok((Body::Chunked, true)));
     assert_eq!(framing("X: 1"), Ok((Body::UntilClose, false)));
-    assert_eq!(
-        framing("Transfer-Encoding: chunked, gzip"),
-        Ok((Body::UntilClose, false))
-    );
-    assert_eq!(
-        framing("Transfer-Encoding: identity"),
-        Ok((Body::UntilClose, false))
-    );
-    assert_eq!(
-        framing("Transfer-Encoding: gzip, chunked"),
-        Err(HeadError::CodingUnknown)
-    );
+    assert_eq!(framing("Transfer-Encoding: chunked, gzip"), Ok((Body::UntilClose, false)));
+    assert_eq!(framing("Transfer-Encoding: identity"), Ok((Body::UntilClose, false)));
+    assert_eq!(framing("Transfer-Encoding: gzip, chunked"), Err(HeadError::CodingUnknown));
     for fields in [
         "Transfer-Encoding: chunked\r\nContent-Length: 5",
         "Content-Length: 5\r\nTransfer-Encoding: identity",
@@ -275,33 +191,20 @@ fn c_61_framing_of_responses() {
         assert_malformed(fields.as_bytes(), framing(fields));
     }
     let persists = |head: &str| response(head.as_bytes()).unwrap().keep_alive;
-    assert!(!persists(
-        "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 5\r\n\r\n"
-    ));
-    assert!(!persists(
-        "HTTP/1.1 200 OK\r\nConnection: x, Close\r\nContent-Length: 5\r\n\r\n"
-    ));
-    assert!(persists(
-        "HTTP/1.1 200 OK\r\nConnection: closed\r\nContent-Length: 5\r\n\r\n"
-    ));
+    assert!(!persists("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 5\r\n\r\n"));
+    assert!(!persists("HTTP/1.1 200 OK\r\nConnection: x, Close\r\nContent-Length: 5\r\n\r\n"));
+    assert!(persists("HTTP/1.1 200 OK\r\nConnection: closed\r\nContent-Length: 5\r\n\r\n"));
 }
 
 #[test]
 fn c_67_expect() {
     let expect = |version: &str, value: &str| {
-        let head = format!(
-            "PUT http://o/ HTTP/{version}\r\nHost: o\r\nContent-Length: 5\r\nExpect: {value}\r\n\r\n"
-        );
+        let head = format!("PUT http://o/ HTTP/{version}\r\nHost: o\r\nContent-Length: 5\r\nExpect: {value}\r\n\r\n");
         request(head.as_bytes()).map(|request| request.expect_continue)
     };
     assert_eq!(expect("1.1", "100-Continue"), Ok(true));
     assert_eq!(expect("1.1", ""), Ok(false));
-    for other in [
-        "200-ok",
-        "100-continue, x",
-        "100-continue\r\nExpect: x",
-        "100-continue=1",
-    ] {
+    for other in ["200-ok", "100-continue, x", "100-continue\r\nExpect: x", "100-continue=1"] {
         assert_eq!(expect("1.1", other), Err(HeadError::ExpectationUnknown));
         assert_eq!(expect("1.0", other), Ok(false));
     }
@@ -320,33 +223,20 @@ fn c_69_c_70_persistence_of_clients() {
     assert!(!persists("1.1", "Connection: TE, Close"));
     assert!(!persists("1.1", "Connection: TE\r\nConnection: close"));
     assert!(!persists("1.1", "Proxy-Connection: close"));
-    assert!(persists(
-        "1.1",
-        "Proxy-Connection: close\r\nConnection: keep-alive"
-    ));
-    assert!(!persists(
-        "1.1",
-        "Proxy-Connection: keep-alive\r\nConnection: close"
-    ));
+    assert!(persists("1.1", "Proxy-Connection: close\r\nConnection: keep-alive"));
+    assert!(!persists("1.1", "Proxy-Connection: keep-alive\r\nConnection: close"));
 }
 
 #[test]
 fn too_many_connection_options_are_refused() {
     assert!(request(&with(&format!("Connection: {}", ["a"; 32].join(",")))).is_ok());
-    let too_many = format!(
-        "Connection: {}\r\nConnection: {}",
-        ["a"; 16].join(","),
-        ["a"; 17].join(",")
-    );
+    let too_many = format!("Connection: {}\r\nConnection: {}", ["a"; 16].join(","), ["a"; 17].join(","));
     assert_malformed(too_many.as_bytes(), request(&with(&too_many)));
 }
 
 #[test]
 fn heads_of_real_clients_are_understood() {
-    for (file, key, name) in [
-        ("client-heads.json", "first_head", "client"),
-        ("wechat-heads.json", "head", "name"),
-    ] {
+    for (file, key, name) in [("client-heads.json", "first_head", "client"), ("wechat-heads.json", "head", "name")] {
         let Some(heads) = cases::json(file) else {
             return;
         };
@@ -363,10 +253,7 @@ fn heads_of_real_clients_are_understood() {
             assert_eq!(scanned, Ok(Some(head.len())), "{case}");
             let request = request(head).unwrap_or_else(|error| panic!("{error:?}: {case}"));
             assert!(
-                matches!(
-                    request.target,
-                    Target::Absolute { .. } | Target::Authority(_) | Target::Origin(_)
-                ),
+                matches!(request.target, Target::Absolute { .. } | Target::Authority(_) | Target::Origin(_)),
                 "{case}"
             );
         }

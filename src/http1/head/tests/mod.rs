@@ -6,11 +6,7 @@ mod syntax;
 
 use super::*;
 
-const LIMITS: HeadLimits = HeadLimits {
-    size: 32 * 1024,
-    target: 8192,
-    fields: 100,
-};
+const LIMITS: HeadLimits = HeadLimits { size: 32 * 1024, target: 8192, fields: 100 };
 
 fn request(head: &[u8]) -> Result<Request<'_>, HeadError> {
     Request::parse(head, LIMITS)
