@@ -128,7 +128,7 @@ fn append_field(out: &mut Vec<u8>, field: Field<'_>) {
 fn append_framing(out: &mut Vec<u8>, body: Body) {
     match body {
         Body::Length(length) => {
-            append(out, &[b"Content-Length: ", itoa::Buffer::new().format(length).as_bytes(), b"\r\n"])
+            append(out, &[b"Content-Length: ", itoa::Buffer::new().format(length).as_bytes(), b"\r\n"]);
         }
         Body::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         Body::Empty | Body::UntilClose => {}

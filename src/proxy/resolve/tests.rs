@@ -118,7 +118,7 @@ async fn answers(query: Message, over_tcp: bool) -> Vec<Vec<u8>> {
     let mut before = vec![];
     match (script, family) {
         ("both", _) | ("v4only" | "mute6" | "broken6", RecordType::A) | ("late4", RecordType::AAAA) => {
-            add(&name, address(1))
+            add(&name, address(1));
         }
         ("v4only", _) | ("mapped", RecordType::A) => {}
         ("mute6" | "silent", _) => return vec![],
