@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::config::settings::{DestinationRule, HostName, HostPort, Settings};
-use crate::http1::head::{Request, Version};
+use crate::http1::head::Request;
 use crate::http1::target::{Authority, AuthorityError, Host, Target};
 use crate::net::class::{Class, class, embedded_v4};
 use crate::net::own::OwnAddresses;
@@ -102,10 +102,7 @@ impl Policy<'_> {
     }
 
     fn judge_origin_form(&self, request: &Request<'_>) -> RequestEnd {
-        let host = match (request.host, request.version) {
-            (Some(host), _) => host,
-            (None, Version::Http10 | Version::Http11) => return RequestEnd::Malformed,
-        };
+        let Some(host) = request.host else { return RequestEnd::Malformed };
         match self.authority(host) {
             Ok(authority) if self.is_own(&authority.host) => RequestEnd::SelfTarget,
             Err(RequestEnd::SelfTarget) => RequestEnd::SelfTarget,
@@ -217,3 +214,6 @@ fn rule_has_address(rule: &DestinationRule, address: SocketAddr) -> bool {
         DestinationRule::Name(_) | DestinationRule::Below(_) => false,
     }
 }
+
+#[cfg(test)]
+mod tests;
