@@ -94,10 +94,10 @@ def everything(bench):
     yield "the kernel's counter counts", control
     yield "metrics before", remember
     for host in SELF:
-        yield f"absolute-form {host}: 403", counted(lambda b, h=host: refused(b, absolute(h), 403, "destination_ip_prohibited"))
-        yield f"CONNECT {host}: 403", counted(lambda b, h=host: refused(b, connect(h), 403, "destination_ip_prohibited"))
+        yield f"absolute-form {host}: 403", counted(lambda b, h=host: refused(b, absolute(h), 403, "proxy_loop_detected"))
+        yield f"CONNECT {host}: 403", counted(lambda b, h=host: refused(b, connect(h), 403, "proxy_loop_detected"))
     for host in (GATE4, f"{GATE4}:{PROXY_PORT}", f"[{GATE6}]", "localhost", "proxy.example.net"):
-        yield f"origin-form {host}: 403", counted(lambda b, h=host: refused(b, origin_form(h), 403, "destination_ip_prohibited"))
+        yield f"origin-form {host}: 403", counted(lambda b, h=host: refused(b, origin_form(h), 403, "proxy_loop_detected"))
     for name, args, proxy in (
             ("the gateway's address", (f"http://{GATE4}/",), PROXY), ("its other address", (f"http://{GATE4_OUT}/",), PROXY),
             ("its IPv6 address", (f"http://[{GATE6}]/",), PROXY6), ("https", (f"https://{GATE4}/",), PROXY),
@@ -151,9 +151,9 @@ def added(bench):
     expect(ask(bench, absolute(late)).status in (502, 504), "the address was taken before")
     bench.lab.ip(bench.lab.gate, "addr", "add", f"{late}/32", "dev", "client0")
     try:
-        refused(bench, absolute(late), 403, "destination_ip_prohibited")
+        refused(bench, absolute(late), 403, "proxy_loop_detected")
         Count.refused += 1
-        refused(bench, connect(late), 403, "destination_ip_prohibited")
+        refused(bench, connect(late), 403, "proxy_loop_detected")
         Count.refused += 1
     finally:
         bench.lab.ip(bench.lab.gate, "addr", "del", f"{late}/32", "dev", "client0")
