@@ -219,6 +219,8 @@ request_ends! {
     UpstreamTruncated, "upstream_truncated", None, "http_response_incomplete", None, "";
     /// The client's body was malformed after its head had been forwarded.
     BodyMalformed, "body_malformed", Some(400), "http_request_error", None, "The request body is malformed.";
+    /// The client stopped sending its body.
+    BodyTimeout, "body_timeout", Some(408), "http_request_error", None, "The request body did not arrive in time.";
     /// The client closed or reset the connection before the exchange was over.
     ClientGone, "client_gone", None, "", None, "";
     /// Nothing moved for too long.

@@ -8,6 +8,8 @@ use std::io;
 
 /// Size of a block, and with it the most a connection reads at once.
 pub(crate) const BLOCK: usize = 64 * 1024;
+/// What is read at once for somebody who is slow to take it: that much may have to be held.
+pub(crate) const SMALL_READ: usize = 16 * 1024;
 /// Blocks a thread keeps for the next borrower: 1 MiB.
 const KEPT: usize = 16;
 
@@ -43,6 +45,10 @@ impl Buffer {
         self.memory.get(self.start..self.end).unwrap_or_default()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.end - self.start
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.start == self.end
     }
@@ -56,11 +62,15 @@ impl Buffer {
         }
     }
 
-    /// Lets `read` fill the free part of a block, at most `most` bytes of it. `Ok(0)` is the peer's end, or a full block.
+    /// Lets `read` fill the free part of a block, at most `most` bytes of it. `Ok(0)` is the peer's end;
+    /// [`io::ErrorKind::StorageFull`] means that bytes must be used before more can be read.
     pub(crate) fn fill(&mut self, most: usize, read: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<usize> {
         self.make_room();
         let limit = self.end.saturating_add(most).min(self.memory.len());
         let free = self.memory.get_mut(self.end..limit).unwrap_or_default();
+        if free.is_empty() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let n = read(free)?;
         self.end = self.end.saturating_add(n).min(limit);
         Ok(n)
@@ -136,7 +146,8 @@ mod tests {
     fn a_full_block_takes_nothing_more_until_bytes_are_used() {
         let mut buffer = Buffer::default();
         assert_eq!(put(&mut buffer, &vec![1; BLOCK + 5]), BLOCK);
-        assert_eq!(put(&mut buffer, b"x"), 0);
+        let full = buffer.fill(1, |_| Ok(1)).unwrap_err();
+        assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
         buffer.consume(BLOCK - 2);
         assert_eq!(put(&mut buffer, b"xy"), 2);
         assert_eq!(buffer.bytes(), &[1, 1, b'x', b'y']);

@@ -1,20 +1,19 @@
 //! From a destination to an open connection: pooled, or resolved, filtered and dialled.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use std::net::SocketAddr;
-
 use tokio::net::TcpStream;
 
 use crate::http1::target::Host;
-use crate::net::loops::Outgoing;
-use crate::net::{close, loops};
+use crate::net::close;
+use crate::net::loops::{Loops, Outgoing};
 use crate::outcome::RequestEnd;
 use crate::proxy::dial::dial;
 use crate::proxy::policy::Destination;
-use crate::proxy::shared::{Shared, Visitor};
+use crate::proxy::shared::{Shared, Visitor, Worker};
 
 /// An open connection to an origin. While it lives, its local address is known as ours.
 #[derive(Debug)]
@@ -42,6 +41,20 @@ impl Upstream {
     }
 }
 
+/// A pooled connection to this destination, idle for at most `rest`, whose address may still be dialled today: the rules
+/// and our own addresses may have changed since it was opened.
+pub(crate) fn pooled(to: &Destination, worker: &Worker, visitor: &Visitor, rest: Option<Duration>) -> Option<Upstream> {
+    let (shared, limits) = (&worker.shared, &visitor.rules.settings.upstream);
+    let rest = rest.unwrap_or(limits.idle_timeout);
+    let upstream = worker.pool.take(&to.host, to.port, rest, &shared.counters)?;
+    let own = shared.own.load();
+    if visitor.policy(&own, shared).judge_address(to, upstream.address.ip()).is_err() {
+        upstream.abort();
+        return None;
+    }
+    Some(upstream)
+}
+
 /// Resolves, filters every address, dials what passed, and registers the connection before a byte is written on it.
 pub(crate) async fn open(
     to: &Destination,
@@ -54,10 +67,20 @@ pub(crate) async fn open(
     }
     shared.counters.upstreams_open.fetch_add(1, Relaxed);
     let open = Open(Arc::clone(shared));
-    let dialled = dial(&candidates, &visitor.rules.settings.upstream).await?;
+    // Boxed, like the look-up: what the few need who are connected is not carried by the many who are refused.
+    let dialled = Box::pin(dial(&candidates, &visitor.rules.settings.upstream)).await?;
     shared.counters.connect_seconds.record(dialled.took);
     let local = dialled.stream.local_addr().map_err(|_| RequestEnd::ConnectUnreachable)?;
-    let outgoing = loops::Loops::register(&shared.loops, local, dialled.address);
+    // The kernel took the destination's own address as the source: the connection has arrived on this box, by a local
+    // route that no interface shows (`ip route add local`).
+    if local.ip() == dialled.address.ip() {
+        let own = shared.own.load();
+        if !visitor.policy(&own, shared).is_own_service(to, dialled.address) {
+            close::abort(dialled.stream);
+            return Err(RequestEnd::SelfTarget);
+        }
+    }
+    let outgoing = Loops::register(&shared.loops, local, dialled.address);
     let upstream = Upstream { stream: dialled.stream, address: dialled.address, _outgoing: outgoing, _open: open };
     Ok((upstream, dialled.took))
 }
@@ -66,7 +89,7 @@ pub(crate) async fn open(
 async fn candidates(to: &Destination, shared: &Arc<Shared>, visitor: &Visitor) -> Result<Vec<SocketAddr>, RequestEnd> {
     let resolved = match &to.host {
         Host::Address(ip) => vec![*ip],
-        Host::Name(name) => visitor.rules.resolver.resolve(name).await?,
+        Host::Name(name) => Box::pin(visitor.rules.resolver.resolve(name)).await?,
     };
     let own = shared.own.load();
     let policy = visitor.policy(&own, shared);

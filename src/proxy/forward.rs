@@ -13,11 +13,11 @@ use crate::proxy::buffer::Buffer;
 use crate::proxy::connect::{self, Upstream};
 use crate::proxy::ledger::RequestEntry;
 use crate::proxy::policy::Destination;
-use crate::proxy::refuse;
 use crate::proxy::relay::{Broken, Done, Exchange};
 use crate::proxy::request::{self, Asked};
 use crate::proxy::shared::Visitor;
 use crate::proxy::tunnel::Tunnel;
+use crate::proxy::{presence, refuse};
 
 /// A request that may not be sent twice takes a pooled connection only when it was used this recently: the race with the
 /// origin's own idle time-out (RFC 9112 section 9.6) is then all but impossible.
@@ -26,7 +26,7 @@ const FRESH: Duration = Duration::from_secs(1);
 /// One request and its answer.
 pub(crate) async fn exchange(
     client: TcpStream,
-    asked: Asked,
+    mut asked: Asked,
     to: Destination,
     entry: RequestEntry,
     visitor: &Visitor,
@@ -34,26 +34,27 @@ pub(crate) async fn exchange(
 ) -> Next {
     let worker = Arc::clone(&entry.worker);
     let (shared, settings) = (&worker.shared, &visitor.rules.settings);
-    entry.line(asked.line.clone());
-    entry.received(buffer.bytes().len());
+    entry.line(std::mem::take(&mut asked.line));
+    entry.received(asked.head_length);
     buffer.consume(asked.head_length);
-    let rest = if asked.repeatable { settings.upstream.idle_timeout } else { FRESH };
-    let mut pooled = worker.pool.take(&to.host, to.port, rest, &shared.counters);
+    buffer.rest();
+    let mut pooled = connect::pooled(&to, &worker, visitor, if asked.repeatable { None } else { Some(FRESH) });
     loop {
         let reused = pooled.is_some();
         let upstream = match pooled.take() {
-            Some(upstream) => upstream,
-            None => match connect::open(&to, shared, visitor).await {
-                Ok((upstream, took)) => {
+            Some(upstream) => {
+                entry.upstream(upstream.address, None);
+                upstream
+            }
+            None => match presence::unless_left(&client, buffer, connect::open(&to, shared, visitor)).await {
+                Some(Ok((upstream, took))) => {
                     entry.upstream(upstream.address, Some(took));
                     upstream
                 }
-                Err(end) => return refuse::answer(client, end, asked.to_head, entry, buffer).await,
+                Some(Err(end)) => return refuse::answer(client, end, asked.to_head, entry, buffer).await,
+                None => return refuse::answer(client, RequestEnd::ClientGone, false, entry, buffer).await,
             },
         };
-        if reused {
-            entry.upstream(upstream.address, None);
-        }
         let exchange = Exchange {
             client: &client,
             upstream: &upstream.stream,
@@ -61,17 +62,12 @@ pub(crate) async fn exchange(
             entry: &entry,
             via: &shared.via,
             limits: request::head_limits(visitor),
-            timeouts: &settings.timeouts,
+            stall: settings.timeouts.body,
             first_byte: settings.upstream.first_byte_timeout,
             last: shared.drain.begun(),
         };
         match exchange.run(buffer).await {
-            Ok(mut done) => {
-                if done.switched.is_some() {
-                    done.unread = std::mem::take(buffer);
-                }
-                return finished(client, upstream, done, to, entry, visitor).await;
-            }
+            Ok(done) => return finished(client, upstream, done, to, entry, visitor, buffer).await,
             // The one retry (RFC 9112 section 9.3.1): the origin closed an idle connection as we took it.
             Err(Broken::Unheard) if reused && asked.repeatable => upstream.abort(),
             Err(broken) => {
@@ -90,14 +86,14 @@ async fn finished(
     to: Destination,
     entry: RequestEntry,
     visitor: &Visitor,
+    buffer: &mut Buffer,
 ) -> Next {
     let worker = Arc::clone(&entry.worker);
     let (shared, settings) = (&worker.shared, &visitor.rules.settings);
     if let Some(first_answer) = done.switched {
-        let (idle, half_closed) = (settings.timeouts.tunnel_idle, settings.timeouts.half_closed);
-        let early = done.unread;
-        let end = RequestEnd::Upgraded;
-        return Next::Carry(Tunnel { client, upstream, early, first_answer, idle, half_closed, end }, entry);
+        let early = std::mem::take(buffer);
+        let tunnel = Tunnel::new(client, upstream, early, first_answer, &settings.timeouts, RequestEnd::Upgraded);
+        return Next::Carry(tunnel, entry);
     }
     if done.keep_upstream && !shared.drain.begun() {
         worker.pool.keep(to.host, to.port, upstream, &settings.upstream, &shared.counters);

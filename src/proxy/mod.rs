@@ -4,6 +4,7 @@
 //! Called by: the gateway, once per worker. Never: ends a connection or a request without exactly one outcome.
 
 pub(crate) mod accept;
+mod activity;
 mod buffer;
 mod connect;
 pub mod dial;
@@ -11,6 +12,7 @@ mod forward;
 mod ledger;
 pub mod policy;
 pub mod pool;
+mod presence;
 mod refuse;
 mod relay;
 mod request;
@@ -60,7 +62,7 @@ pub(crate) async fn serve(arrival: Arrival, entry: ConnectionEntry, worker: Arc<
 async fn road(arrival: Arrival, worker: &Arc<Worker>) -> Next {
     let mut buffer = Buffer::default();
     let visitor = arrival.visitor.clone();
-    let (mut stream, mut head) = match request::first(arrival, &mut buffer).await {
+    let (mut stream, mut head) = match request::first(arrival, &mut buffer, worker).await {
         Ok(first) => first,
         Err(end) => return Next::Over(end),
     };
@@ -69,7 +71,6 @@ async fn road(arrival: Arrival, worker: &Arc<Worker>) -> Next {
         let next = match request::decide(head, &stream, &buffer, worker, &visitor) {
             Decision::Tunnel(asked, to) => tunnel::open(stream, asked, to, entry, &visitor, &mut buffer).await,
             Decision::Forward(asked, to) => forward::exchange(stream, asked, to, entry, &visitor, &mut buffer).await,
-            Decision::Answer { to_head } => refuse::locally(stream, to_head, entry, &mut buffer).await,
             Decision::Refuse(end, to_head) => refuse::answer(stream, end, to_head, entry, &mut buffer).await,
         };
         stream = match next {

@@ -112,7 +112,7 @@ pub(crate) async fn answer(
         let line = entry.take_line();
         shared.refusals.note(ClientKey::new(peer), peer, end, || line.unwrap_or_else(|| request::line(buffer.bytes())));
     }
-    entry.received(buffer.bytes().len());
+    entry.received(buffer.len());
     buffer.consume(usize::MAX);
     buffer.rest();
     let (status, bytes) = shared.answers.of(end, to_head);
@@ -128,11 +128,6 @@ pub(crate) async fn answer(
     close::after_answer(stream, close::SHORT_ANSWER, shared.lean_close.load(Relaxed)).await;
     entry.end(end);
     Next::Over(if end.row().reason.is_some() { ConnectionEnd::Refused } else { ConnectionEnd::Served })
-}
-
-/// Answers as the final recipient of an OPTIONS request.
-pub(crate) async fn locally(stream: TcpStream, to_head: bool, entry: RequestEntry, buffer: &mut Buffer) -> Next {
-    answer(stream, RequestEnd::AnsweredLocally, to_head, entry, buffer).await
 }
 
 /// Writes a short message. The first attempt does not ask the reactor, which does not know yet that a new socket is writable.

@@ -4,23 +4,26 @@
 //! 10.1.1). Both work by themselves because neither direction waits for the other.
 
 use std::borrow::Cow;
+use std::future::pending;
 use std::io;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::task::coop::consume_budget;
 
-use crate::config::settings::Timeouts;
 use crate::http1::body::{Body, BodyError, Decoder};
 use crate::http1::chunked;
 use crate::http1::head::{HeadLimits, Response, Scan, Version, offered};
 use crate::http1::rewrite::{self, ToClient};
 use crate::outcome::RequestEnd;
-use crate::proxy::buffer::{BLOCK, Buffer};
+use crate::proxy::activity::Activity;
+use crate::proxy::buffer::{BLOCK, Buffer, SMALL_READ};
 use crate::proxy::ledger::RequestEntry;
+use crate::proxy::presence;
 use crate::proxy::request::Asked;
-use crate::proxy::tunnel::Activity;
 use crate::telemetry::clock;
 
 /// Interim answers (1xx) passed on before one that is final.
@@ -35,10 +38,20 @@ pub(crate) struct Exchange<'a> {
     pub(crate) entry: &'a RequestEntry,
     pub(crate) via: &'a str,
     pub(crate) limits: HeadLimits,
-    pub(crate) timeouts: &'a Timeouts,
+    /// Nothing moves in either direction for so long: it is over.
+    pub(crate) stall: Duration,
+    /// From the end of the request to the first byte of the answer.
     pub(crate) first_byte: Duration,
     /// The gateway is stopping: this is the connection's last answer.
     pub(crate) last: bool,
+}
+
+/// How far an exchange has come; both directions look at it.
+#[derive(Debug)]
+struct Progress {
+    activity: Activity,
+    /// The request's body has been sent to its end.
+    uploaded: AtomicBool,
 }
 
 /// What a finished exchange leaves.
@@ -50,8 +63,6 @@ pub(crate) struct Done {
     pub(crate) keep_upstream: bool,
     /// The protocol was switched: the upstream's bytes behind its 101.
     pub(crate) switched: Option<Buffer>,
-    /// The client's bytes behind a request that switched.
-    pub(crate) unread: Buffer,
 }
 
 /// Why an exchange broke.
@@ -65,100 +76,79 @@ pub(crate) enum Broken {
     After(RequestEnd),
 }
 
-/// How sending the request's body ended.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Upload {
-    Complete,
-    /// The upstream takes no more; it may have answered already.
-    Refused,
-    ClientGone,
-    Malformed,
-    Stalled,
-}
-
 impl Exchange<'_> {
-    /// Sends the request, relays the answer.
+    /// Sends the request, relays the answer. What the client sends behind its request stays in `inbound`.
     pub(crate) async fn run(&self, inbound: &mut Buffer) -> Result<Done, Broken> {
-        let activity = Activity::new();
+        let progress = Progress { activity: Activity::new(), uploaded: AtomicBool::new(false) };
         let mut decoder = Decoder::new(self.asked.body);
         let mut outbound = Cow::Borrowed(&*self.asked.forwarded);
-        let mut gathered = Ok(());
         if !decoder.is_done() {
             // The head and what has already come of the body leave in one write.
-            gathered = gather(outbound.to_mut(), inbound, &mut decoder, self.asked.body);
+            self.gather_request(outbound.to_mut(), inbound, &mut decoder)?;
         }
-        let sent = self.send(self.upstream, &outbound, |n| self.entry.passed_on(n)).await;
+        progress.uploaded.store(decoder.is_done(), Relaxed);
+        let sent = self.send_up(&outbound, inbound, &progress).await;
         drop(outbound);
-        let mut upload = match (gathered, sent) {
-            (Err(_), _) => return Err(self.broken(RequestEnd::BodyMalformed)),
-            (Ok(()), Err(_)) => Some(Upload::Refused),
-            (Ok(()), Ok(())) if decoder.is_done() => Some(Upload::Complete),
-            (Ok(()), Ok(())) => None,
-        };
-        let mut done = if upload.is_some() {
-            self.download(&activity).await?
-        } else {
-            let mut there = pin!(self.upload(inbound, decoder, &activity));
-            let mut back = pin!(self.download(&activity));
-            loop {
-                tokio::select! {
-                    biased;
-                    done = &mut back => break done?,
-                    ended = &mut there, if upload.is_none() => match ended {
-                        Upload::Complete | Upload::Refused => upload = Some(ended),
-                        Upload::ClientGone => return Err(self.broken(RequestEnd::ClientGone)),
-                        Upload::Malformed => return Err(self.broken(RequestEnd::BodyMalformed)),
-                        Upload::Stalled => return Err(self.broken(RequestEnd::Stalled)),
-                    },
-                }
-            }
-        };
-        // Unsent or unread parts of a body must never be taken for a message.
-        if upload != Some(Upload::Complete) {
-            done.keep_client = false;
-            done.keep_upstream = false;
+        let there = pin!(self.there(sent, inbound, decoder, &progress));
+        let back = pin!(self.back(&progress));
+        tokio::select! {
+            biased;
+            end = there => Err(self.broken(end)),
+            done = back => done,
         }
-        Ok(done)
     }
 
-    async fn upload(&self, inbound: &mut Buffer, mut decoder: Decoder, activity: &Activity) -> Upload {
+    /// The client's side of the exchange: the rest of the body, then only whether the client stays. Ends with what breaks
+    /// the exchange off; an upstream that takes no more does not, for it may have answered already.
+    async fn there(
+        &self,
+        mut sent: io::Result<()>,
+        inbound: &mut Buffer,
+        mut decoder: Decoder,
+        progress: &Progress,
+    ) -> RequestEnd {
         let mut outbound = Vec::new();
         loop {
-            outbound.clear();
-            if gather(&mut outbound, inbound, &mut decoder, self.asked.body).is_err() {
-                return Upload::Malformed;
-            }
-            if !outbound.is_empty() {
-                if self.send(self.upstream, &outbound, |n| self.entry.passed_on(n)).await.is_err() {
-                    return Upload::Refused;
-                }
-                activity.touch();
+            if let Err(error) = sent {
+                return if error.kind() == io::ErrorKind::TimedOut { RequestEnd::Stalled } else { pending().await };
             }
             if decoder.is_done() {
-                return Upload::Complete;
+                break;
             }
             match inbound.fill(BLOCK, |free| self.client.try_read(free)) {
-                Ok(0) => return Upload::ClientGone,
-                Ok(n) => self.entry.received(n),
+                Ok(0) => return RequestEnd::ClientGone,
+                Ok(_) => consume_budget().await,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     inbound.rest();
                     outbound = Vec::new();
-                    match timeout(self.timeouts.body, self.client.readable()).await {
-                        Ok(Ok(())) => {}
-                        Ok(Err(_)) => return Upload::ClientGone,
-                        Err(_) => return Upload::Stalled,
+                    match progress.activity.wait(self.stall, self.client, Interest::READABLE).await {
+                        Ok(()) => continue,
+                        Err(error) if error.kind() == io::ErrorKind::TimedOut => return RequestEnd::BodyTimeout,
+                        Err(_) => return RequestEnd::ClientGone,
                     }
                 }
-                Err(_) => return Upload::ClientGone,
+                Err(_) => return RequestEnd::ClientGone,
             }
+            if self.gather_request(&mut outbound, inbound, &mut decoder).is_err() {
+                return RequestEnd::BodyMalformed;
+            }
+            progress.activity.touch();
+            sent = self.send_up(&outbound, inbound, progress).await;
+            outbound.clear();
         }
+        drop(outbound);
+        progress.activity.touch();
+        progress.uploaded.store(true, Relaxed);
+        presence::left(self.client, inbound, || self.entry.is_answered()).await;
+        RequestEnd::ClientGone
     }
 
-    async fn download(&self, activity: &Activity) -> Result<Done, Broken> {
+    /// The upstream's side: interim answers, the final head, its body.
+    async fn back(&self, progress: &Progress) -> Result<Done, Broken> {
         let mut answer = Buffer::default();
         let mut outbound = Vec::new();
-        for _ in 0..=INTERIM {
-            let length = self.answer_head(&mut answer, activity).await?;
+        for interim in 0..=INTERIM {
+            let length = self.answer_head(&mut answer, interim > 0, progress).await?;
             let head = answer.bytes().get(..length).unwrap_or_default();
             let response = Response::parse(head, self.limits, self.asked.to_head).map_err(|_| self.malformed())?;
             let switches = response.status == 101;
@@ -169,91 +159,106 @@ impl Exchange<'_> {
                 if self.asked.version == Version::Http11 {
                     let to = ToClient { body: Body::Empty, keep_alive: true, upgrade: false };
                     rewrite::response(&mut outbound, &response, to, self.via, "");
-                    self.tell(&outbound).await?;
-                    outbound.clear();
                 }
                 answer.consume(length);
+                self.send_down(&outbound, &mut answer, progress).await?;
+                outbound.clear();
                 continue;
             }
-            let to = self.framing(&response);
+            let to = self.framing(&response, progress);
             clock::with_imf_fixdate(|date| {
                 rewrite::response(&mut outbound, &response, to, self.via, date);
             });
-            let (status, keep_upstream) = (response.status, response.keep_alive);
-            let body = response.body;
+            let (status, body, keep_upstream) = (response.status, response.body, response.keep_alive);
             answer.consume(length);
             self.entry.upstream_answered(status);
             self.entry.status(status);
             if switches {
-                self.tell(&outbound).await?;
-                return Ok(Done {
-                    keep_client: false,
-                    keep_upstream: false,
-                    switched: Some(answer),
-                    unread: Buffer::default(),
-                });
+                self.send_down(&outbound, &mut answer, progress).await?;
+                return Ok(Done { keep_client: false, keep_upstream: false, switched: Some(answer) });
             }
-            self.body(outbound, &mut answer, body, to.body).await?;
-            let keep_upstream = keep_upstream && answer.is_empty();
-            return Ok(Done { keep_client: to.keep_alive, keep_upstream, switched: None, unread: Buffer::default() });
+            self.body(outbound, &mut answer, body, to.body, progress).await?;
+            // Unsent or unread parts of a body must never be taken for a message.
+            let uploaded = progress.uploaded.load(Relaxed);
+            let keep_upstream = keep_upstream && uploaded && answer.is_empty();
+            return Ok(Done { keep_client: to.keep_alive && uploaded, keep_upstream, switched: None });
         }
         Err(self.malformed())
     }
 
-    /// Waits for a head from the upstream. While the request's body still moves, the clock does not run.
-    async fn answer_head(&self, answer: &mut Buffer, activity: &Activity) -> Result<usize, Broken> {
+    /// Waits for a head from the upstream. The clock runs from the end of the request: until then it is the client who is
+    /// waited for, and [`Self::there`] who limits that.
+    async fn answer_head(&self, answer: &mut Buffer, heard: bool, progress: &Progress) -> Result<usize, Broken> {
         let mut scan = Scan::response();
         loop {
             if !answer.is_empty()
                 && let Some(length) = scan.advance(answer.bytes(), self.limits).map_err(|_| self.malformed())?
             {
+                progress.activity.touch();
                 return Ok(length);
             }
             match answer.fill(BLOCK, |free| self.upstream.try_read(free)) {
-                Ok(0) => return Err(self.closed_early(answer)),
-                Ok(n) => self.entry.fetched(n),
+                Ok(n) if n > 0 => self.entry.fetched(n),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     answer.rest();
-                    let left = self.first_byte.saturating_sub(activity.idle());
-                    if left.is_zero() {
-                        return Err(self.broken(RequestEnd::FirstByteTimeout));
-                    }
-                    if let Ok(Err(_)) = timeout(left, self.upstream.readable()).await {
-                        return Err(self.closed_early(answer));
+                    let uploaded = progress.uploaded.load(Relaxed);
+                    let limit = if uploaded { self.first_byte } else { self.first_byte.max(self.stall) };
+                    match progress.activity.wait(limit, self.upstream, Interest::READABLE).await {
+                        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                            return Err(self.broken(RequestEnd::FirstByteTimeout));
+                        }
+                        ready => ready.map_err(|_| self.broken(RequestEnd::UpstreamReset))?,
                     }
                 }
-                Err(_) => return Err(self.closed_early(answer)),
+                _ if answer.is_empty() && !heard => return Err(Broken::Unheard),
+                _ => return Err(self.broken(RequestEnd::UpstreamReset)),
             }
         }
     }
 
     /// Relays the body; `outbound` holds the head, which leaves with the first part of it.
-    async fn body(&self, mut outbound: Vec<u8>, answer: &mut Buffer, body: Body, to: Body) -> Result<(), Broken> {
+    async fn body(
+        &self,
+        mut outbound: Vec<u8>,
+        answer: &mut Buffer,
+        body: Body,
+        to: Body,
+        progress: &Progress,
+    ) -> Result<(), Broken> {
         let mut decoder = Decoder::new(body);
+        let mut most = BLOCK;
         loop {
-            gather(&mut outbound, answer, &mut decoder, to).map_err(|_| self.broken(RequestEnd::UpstreamMalformed))?;
+            gather(&mut outbound, answer, &mut decoder, to).map_err(|_| self.malformed())?;
             if !outbound.is_empty() {
-                self.tell(&outbound).await?;
+                let waited = self.send_down(&outbound, answer, progress).await?;
                 outbound.clear();
+                // A slow reader: what we hold for it stays small from here on.
+                most = if waited { SMALL_READ } else { (most * 2).min(BLOCK) };
+                outbound.shrink_to(most);
             }
             if decoder.is_done() {
                 return Ok(());
             }
-            match answer.fill(BLOCK, |free| self.upstream.try_read(free)) {
+            match answer.fill(most, |free| self.upstream.try_read(free)) {
                 Ok(0) if body == Body::UntilClose => {
                     if to == Body::Chunked {
-                        self.tell(chunked::LAST).await?;
+                        self.send_down(chunked::LAST, answer, progress).await?;
                     }
                     return Ok(());
                 }
-                Ok(n) if n > 0 => self.entry.fetched(n),
+                Ok(n) if n > 0 => {
+                    self.entry.fetched(n);
+                    progress.activity.touch();
+                    consume_budget().await;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     answer.rest();
                     outbound = Vec::new();
-                    match timeout(self.timeouts.body, self.upstream.readable()).await {
-                        Ok(Ok(())) => {}
-                        Ok(Err(_)) => return Err(self.broken(RequestEnd::UpstreamTruncated)),
-                        Err(_) => return Err(self.broken(RequestEnd::Stalled)),
+                    match progress.activity.wait(self.stall, self.upstream, Interest::READABLE).await {
+                        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                            return Err(self.broken(RequestEnd::Stalled));
+                        }
+                        ready => ready.map_err(|_| self.broken(RequestEnd::UpstreamTruncated))?,
                     }
                 }
                 _ => return Err(self.broken(RequestEnd::UpstreamTruncated)),
@@ -261,16 +266,64 @@ impl Exchange<'_> {
         }
     }
 
+    fn gather_request(&self, out: &mut Vec<u8>, inbound: &mut Buffer, decoder: &mut Decoder) -> Result<(), Broken> {
+        let before = inbound.len();
+        let gathered = gather(out, inbound, decoder, self.asked.body);
+        self.entry.received(before - inbound.len());
+        gathered.map_err(|_| self.broken(RequestEnd::BodyMalformed))
+    }
+
+    async fn send_up(&self, bytes: &[u8], inbound: &mut Buffer, progress: &Progress) -> io::Result<()> {
+        self.send(self.upstream, bytes, inbound, progress, |n| self.entry.passed_on(n)).await.map(drop)
+    }
+
+    async fn send_down(&self, bytes: &[u8], answer: &mut Buffer, progress: &Progress) -> Result<bool, Broken> {
+        self.send(self.client, bytes, answer, progress, |n| self.entry.sent(n)).await.map_err(|error| {
+            let stalled = error.kind() == io::ErrorKind::TimedOut;
+            Broken::After(if stalled { RequestEnd::Stalled } else { RequestEnd::ClientGone })
+        })
+    }
+
+    /// Writes everything, as long as something moves; tells whether it had to wait. `rests` gives its block back meanwhile.
+    async fn send(
+        &self,
+        to: &TcpStream,
+        mut bytes: &[u8],
+        rests: &mut Buffer,
+        progress: &Progress,
+        count: impl Fn(usize),
+    ) -> io::Result<bool> {
+        let mut waited = false;
+        while !bytes.is_empty() {
+            match to.try_write(bytes) {
+                Ok(n) => {
+                    count(n);
+                    progress.activity.touch();
+                    bytes = bytes.get(n..).unwrap_or_default();
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    waited = true;
+                    rests.rest();
+                    progress.activity.wait(self.stall, to, Interest::WRITABLE).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(waited)
+    }
+
     /// How an answer is framed for this client (RFC 9112 section 6.3): no chunks for HTTP/1.0, and chunks for an answer
     /// that its origin ends by closing, so that the client's connection may live on.
-    fn framing(&self, response: &Response<'_>) -> ToClient {
+    fn framing(&self, response: &Response<'_>, progress: &Progress) -> ToClient {
         let http11 = self.asked.version == Version::Http11;
         let body = match response.body {
             Body::Chunked | Body::UntilClose if http11 => Body::Chunked,
             Body::Chunked | Body::UntilClose => Body::UntilClose,
             Body::Empty | Body::Length(_) => response.body,
         };
-        let keep_alive = self.asked.keep_alive && !self.last && body != Body::UntilClose;
+        // A client that is still sending will not be read to the end: it must know.
+        let uploaded = progress.uploaded.load(Relaxed);
+        let keep_alive = self.asked.keep_alive && uploaded && !self.last && body != Body::UntilClose;
         ToClient { body, keep_alive, upgrade: response.status == 101 }
     }
 
@@ -280,40 +333,12 @@ impl Exchange<'_> {
         offer.is_some_and(|(offer, chosen)| offered(offer, chosen))
     }
 
-    async fn tell(&self, bytes: &[u8]) -> Result<(), Broken> {
-        self.send(self.client, bytes, |n| self.entry.sent(n)).await.map_err(|error| {
-            let late = error.kind() == io::ErrorKind::TimedOut;
-            Broken::After(if late { RequestEnd::Stalled } else { RequestEnd::ClientGone })
-        })
-    }
-
-    /// Writes everything, as long as something moves.
-    async fn send(&self, to: &TcpStream, mut bytes: &[u8], count: impl Fn(usize)) -> io::Result<()> {
-        while !bytes.is_empty() {
-            match to.try_write(bytes) {
-                Ok(n) => {
-                    count(n);
-                    bytes = bytes.get(n..).unwrap_or_default();
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    timeout(self.timeouts.body, to.writable()).await.map_err(|_| io::ErrorKind::TimedOut)??;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
     fn broken(&self, end: RequestEnd) -> Broken {
         if self.entry.is_answered() { Broken::After(end) } else { Broken::Before(end) }
     }
 
     fn malformed(&self) -> Broken {
         self.broken(RequestEnd::UpstreamMalformed)
-    }
-
-    fn closed_early(&self, answer: &Buffer) -> Broken {
-        if answer.is_empty() { Broken::Unheard } else { self.broken(RequestEnd::UpstreamReset) }
     }
 }
 

@@ -1,4 +1,5 @@
 //! From the bytes of a head to a decision. The head is read against one deadline, in as much memory as has arrived.
+//! A connection on which nothing has come is only waited on: it holds no memory, and ends when the gateway stops.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -53,32 +54,31 @@ pub(crate) struct Asked {
 pub(crate) enum Decision {
     Tunnel(Asked, Destination),
     Forward(Asked, Destination),
-    Answer { to_head: bool },
+    /// Answer it ourselves; without a body if the second says so (HEAD).
     Refuse(RequestEnd, bool),
 }
 
 /// Reads the first head. What has already arrived is read before the reactor knows the socket: it saves a refusal a turn.
-pub(crate) async fn first(arrival: Arrival, buffer: &mut Buffer) -> Result<(TcpStream, Head), ConnectionEnd> {
+pub(crate) async fn first(
+    arrival: Arrival,
+    buffer: &mut Buffer,
+    worker: &Arc<Worker>,
+) -> Result<(TcpStream, Head), ConnectionEnd> {
     let Arrival { stream: mut socket, visitor, deadline } = arrival;
     let limits = head_limits(&visitor);
-    let mut scan = Scan::request();
-    let mut ended = false;
-    let found = match buffer.fill(READ, |free| socket.read(free)) {
-        Ok(0) => return Err(ConnectionEnd::Empty),
-        Ok(_) => scan.advance(buffer.bytes(), limits),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-        Err(_) => {
-            ended = true;
-            Ok(None)
-        }
+    let waits = match buffer.fill(READ, |free| socket.read(free)) {
+        Ok(n) if n > 0 => false,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => true,
+        _ => return Err(ConnectionEnd::Empty),
     };
-    if ended {
-        return Err(ConnectionEnd::Empty);
-    }
     let stream = TcpStream::from_std(socket).map_err(|_| ConnectionEnd::Failed)?;
-    let head = match found {
+    if waits {
+        first_byte(&stream, buffer, deadline, worker).await?;
+    }
+    let mut scan = Scan::request();
+    let head = match scan.advance(buffer.bytes(), limits) {
         Ok(Some(length)) => Head::Complete(length),
-        Ok(None) => finish(&stream, buffer, scan, limits, deadline).await?,
+        Ok(None) => finish(&stream, buffer, scan, limits, deadline).await,
         Err(error) => Head::Unreadable(refusal(error)),
     };
     Ok((stream, head))
@@ -93,59 +93,63 @@ pub(crate) async fn next(
 ) -> Result<Head, ConnectionEnd> {
     let limits = head_limits(visitor);
     let timeouts = &visitor.rules.settings.timeouts;
-    let mut scan = Scan::request();
     if buffer.is_empty() {
-        buffer.rest();
-        let idle = timeout_at(Instant::now() + timeouts.keep_alive, stream.readable());
-        tokio::select! {
-            biased;
-            ready = idle => if ready.is_err() { return Err(ConnectionEnd::Served) },
-            () = worker.shared.drain.wait() => return Err(ConnectionEnd::Served),
-        }
-    } else {
-        match scan.advance(buffer.bytes(), limits) {
-            Ok(Some(length)) => return Ok(Head::Complete(length)),
-            Ok(None) => {}
-            Err(error) => return Ok(Head::Unreadable(refusal(error))),
-        }
+        let until = Instant::now() + timeouts.keep_alive;
+        first_byte(stream, buffer, until, worker).await.map_err(|_| ConnectionEnd::Served)?;
     }
-    match finish(stream, buffer, scan, limits, Instant::now() + timeouts.head).await {
-        Err(ConnectionEnd::Empty) => Err(ConnectionEnd::Served),
-        other => other,
+    let mut scan = Scan::request();
+    match scan.advance(buffer.bytes(), limits) {
+        Ok(Some(length)) => Ok(Head::Complete(length)),
+        Ok(None) => Ok(finish(stream, buffer, scan, limits, Instant::now() + timeouts.head).await),
+        Err(error) => Ok(Head::Unreadable(refusal(error))),
     }
 }
 
-/// Reads on until the head is complete, wrong or late.
+/// Waits until something has come; `Err` when the client closes, the time is up or the gateway stops.
+async fn first_byte(
+    stream: &TcpStream,
+    buffer: &mut Buffer,
+    until: Instant,
+    worker: &Arc<Worker>,
+) -> Result<(), ConnectionEnd> {
+    loop {
+        match buffer.fill(READ, |free| stream.try_read(free)) {
+            Ok(n) if n > 0 => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                buffer.rest();
+                tokio::select! {
+                    biased;
+                    ready = timeout_at(until, stream.readable()) => if ready.is_err() { return Err(ConnectionEnd::Empty) },
+                    () = worker.shared.drain.wait() => return Err(ConnectionEnd::Drained),
+                }
+            }
+            _ => return Err(ConnectionEnd::Empty),
+        }
+    }
+}
+
+/// Reads on until the head, of which something has come, is complete, wrong or late.
 async fn finish(
     stream: &TcpStream,
     buffer: &mut Buffer,
     mut scan: Scan,
     limits: HeadLimits,
     deadline: Instant,
-) -> Result<Head, ConnectionEnd> {
+) -> Head {
     loop {
         match buffer.fill(READ, |free| stream.try_read(free)) {
-            Ok(0) if buffer.is_empty() => return Err(ConnectionEnd::Empty),
-            Ok(0) => return Ok(Head::Unreadable(RequestEnd::ClientGone)),
-            Ok(_) => match scan.advance(buffer.bytes(), limits) {
-                Ok(Some(length)) => return Ok(Head::Complete(length)),
+            Ok(n) if n > 0 => match scan.advance(buffer.bytes(), limits) {
+                Ok(Some(length)) => return Head::Complete(length),
                 Ok(None) => {}
-                Err(error) => return Ok(Head::Unreadable(refusal(error))),
+                Err(error) => return Head::Unreadable(refusal(error)),
             },
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 buffer.rest();
                 if timeout_at(deadline, stream.readable()).await.is_err() {
-                    // RFC 9110 section 15.5.9; a client that sent nothing (a browser's spare connection) is just closed.
-                    let silent = buffer.is_empty();
-                    return if silent {
-                        Err(ConnectionEnd::Empty)
-                    } else {
-                        Ok(Head::Unreadable(RequestEnd::HeadTimeout))
-                    };
+                    return Head::Unreadable(RequestEnd::HeadTimeout);
                 }
             }
-            Err(_) if buffer.is_empty() => return Err(ConnectionEnd::Empty),
-            Err(_) => return Ok(Head::Unreadable(RequestEnd::ClientGone)),
+            _ => return Head::Unreadable(RequestEnd::ClientGone),
         }
     }
 }
@@ -183,7 +187,7 @@ pub(crate) fn decide(
             rewrite::request(&mut forwarded, &request, to.host_field().as_bytes(), &shared.via);
             Decision::Forward(asked(&request, bytes, forwarded), to)
         }
-        Verdict::Answer => Decision::Answer { to_head },
+        Verdict::Answer => Decision::Refuse(RequestEnd::AnsweredLocally, to_head),
         Verdict::Refuse(end) => Decision::Refuse(end, to_head),
     }
 }

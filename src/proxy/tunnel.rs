@@ -4,67 +4,39 @@ use std::io;
 use std::net::Shutdown;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use socket2::TcpKeepalive;
 use tokio::net::TcpStream;
 use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep};
 
+use crate::config::settings::Timeouts;
 use crate::net::close;
 use crate::outcome::{ConnectionEnd, RequestEnd};
 use crate::proxy::Next;
-use crate::proxy::buffer::{BLOCK, Buffer};
+use crate::proxy::activity::Activity;
+use crate::proxy::buffer::{BLOCK, Buffer, SMALL_READ};
 use crate::proxy::connect::{self, Upstream};
 use crate::proxy::ledger::RequestEntry;
 use crate::proxy::policy::Destination;
-use crate::proxy::refuse;
 use crate::proxy::request::Asked;
-use crate::proxy::shared::Visitor;
+use crate::proxy::shared::{Shared, Visitor};
+use crate::proxy::{presence, refuse};
 
 /// RFC 9110 section 9.3.6: no Content-Length, no Transfer-Encoding; what follows is the tunnel.
 const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
-/// First read of a direction, and what it falls back to when its reader is slow: that much may have to be held.
-const SMALL_READ: usize = 16 * 1024;
-/// Unsent bytes the kernel may hold for a slow reader; measured, a stalled transfer pins 65 KB instead of 4 MB.
-const NOTSENT_LOWAT: u32 = 32 * 1024;
-
-/// When something last moved, in milliseconds since it was made. One clock for both directions.
-#[derive(Debug)]
-pub(crate) struct Activity {
-    made: Instant,
-    last: AtomicU32,
-}
-
-impl Activity {
-    pub(crate) fn new() -> Self {
-        Self { made: Instant::now(), last: AtomicU32::new(0) }
-    }
-
-    pub(crate) fn touch(&self) {
-        self.last.store(u32::try_from(self.made.elapsed().as_millis()).unwrap_or(u32::MAX), Relaxed);
-    }
-
-    /// How long nothing has moved.
-    pub(crate) fn idle(&self) -> Duration {
-        self.made.elapsed().saturating_sub(Duration::from_millis(self.last.load(Relaxed).into()))
-    }
-}
 
 /// Two connections whose bytes belong to each other.
 #[derive(Debug)]
 pub(crate) struct Tunnel {
-    pub(crate) client: TcpStream,
-    pub(crate) upstream: Upstream,
-    /// Bytes the client sent behind its head.
-    pub(crate) early: Buffer,
-    /// Bytes the upstream sent behind its 101.
-    pub(crate) first_answer: Buffer,
-    pub(crate) idle: Duration,
-    pub(crate) half_closed: Duration,
-    /// How it is booked when it ends well.
-    pub(crate) end: RequestEnd,
+    client: TcpStream,
+    upstream: Upstream,
+    early: Buffer,
+    first_answer: Buffer,
+    idle: Duration,
+    half_closed: Duration,
+    end: RequestEnd,
 }
 
 /// CONNECT: 200 only when the upstream connection stands. What the client sent early is kept, and never parsed:
@@ -82,12 +54,13 @@ pub(crate) async fn open(
     buffer.consume(asked.head_length);
     buffer.rest();
     let shared = Arc::clone(&entry.worker.shared);
-    let upstream = match connect::open(&to, &shared, visitor).await {
-        Ok((upstream, took)) => {
+    let upstream = match presence::unless_left(&client, buffer, connect::open(&to, &shared, visitor)).await {
+        Some(Ok((upstream, took))) => {
             entry.upstream(upstream.address, Some(took));
             upstream
         }
-        Err(end) => return refuse::answer(client, end, false, entry, buffer).await,
+        Some(Err(end)) => return refuse::answer(client, end, false, entry, buffer).await,
+        None => return refuse::answer(client, RequestEnd::ClientGone, false, entry, buffer).await,
     };
     if refuse::write_now(&client, ESTABLISHED).await.is_err() {
         upstream.abort();
@@ -96,17 +69,26 @@ pub(crate) async fn open(
     }
     entry.status(200);
     entry.sent(ESTABLISHED.len());
-    let timeouts = &visitor.rules.settings.timeouts;
-    let tunnel = Tunnel {
-        client,
-        upstream,
-        early: std::mem::take(buffer),
-        first_answer: Buffer::default(),
-        idle: timeouts.tunnel_idle,
-        half_closed: timeouts.half_closed,
-        end: RequestEnd::Tunneled,
-    };
+    entry.received(buffer.len());
+    let (early, timeouts) = (std::mem::take(buffer), &visitor.rules.settings.timeouts);
+    let tunnel = Tunnel::new(client, upstream, early, Buffer::default(), timeouts, RequestEnd::Tunneled);
     Next::Carry(tunnel, entry)
+}
+
+/// Counts a tunnel as open while it lives.
+struct Open<'a>(&'a Shared);
+
+impl<'a> Open<'a> {
+    fn count(shared: &'a Shared) -> Self {
+        shared.counters.tunnels_open.fetch_add(1, Relaxed);
+        Self(shared)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.counters.tunnels_open.fetch_sub(1, Relaxed);
+    }
 }
 
 /// Why one direction ended.
@@ -121,12 +103,24 @@ enum PumpEnd {
 }
 
 impl Tunnel {
+    /// `early`: bytes the client sent behind its head. `first_answer`: bytes the upstream sent behind its 101. `end`: how
+    /// the request is booked when the tunnel ends well.
+    pub(crate) fn new(
+        client: TcpStream,
+        upstream: Upstream,
+        early: Buffer,
+        first_answer: Buffer,
+        timeouts: &Timeouts,
+        end: RequestEnd,
+    ) -> Self {
+        let (idle, half_closed) = (timeouts.tunnel_idle, timeouts.half_closed);
+        Self { client, upstream, early, first_answer, idle, half_closed, end }
+    }
+
     /// Carries bytes until both sides have closed, one fails, or nothing moves for too long.
     pub(crate) async fn carry(self, entry: &RequestEntry) -> RequestEnd {
         let Self { client, upstream, early, first_answer, idle, half_closed, end } = self;
-        set_up(&client);
-        let tunnels = &entry.worker.shared.counters.tunnels_open;
-        tunnels.fetch_add(1, Relaxed);
+        let _open = Open::count(&entry.worker.shared);
         let activity = Activity::new();
         let outcome = {
             let mut there = pin!(pump(&client, &upstream.stream, early, Way::There, entry, &activity));
@@ -157,7 +151,6 @@ impl Tunnel {
                 }
             }
         };
-        tunnels.fetch_sub(1, Relaxed);
         if outcome == end {
             close::finished(client);
         } else {
@@ -258,14 +251,4 @@ async fn pump(
             Err(_) => return way.reader_broken(),
         }
     }
-}
-
-/// A tunnel's client socket: no delay for small messages, little unsent data in the kernel (what is sent and not yet
-/// acknowledged is not limited, so throughput is not), and probes that find a client that has vanished.
-fn set_up(client: &TcpStream) {
-    let socket = socket2::SockRef::from(client);
-    socket.set_tcp_nodelay(true).unwrap_or_default();
-    socket.set_tcp_notsent_lowat(NOTSENT_LOWAT).unwrap_or_default();
-    let probes = TcpKeepalive::new().with_time(Duration::from_mins(1)).with_interval(Duration::from_secs(10));
-    socket.set_tcp_keepalive(&probes.with_retries(6)).unwrap_or_default();
 }

@@ -150,12 +150,11 @@ impl Policy<'_> {
         let ip = ip.to_canonical();
         let address = SocketAddr::new(ip, destination.port);
         let rules = &self.settings.destinations;
-        let own_pair = |pair: &HostPort| names_pair(pair, &Host::Address(ip), destination.port);
-        let own_service = destination.own_service || self.settings.own.allow.iter().any(own_pair);
+        let own_service = self.is_own_service(destination, address);
         if !own_service && self.is_own_address(ip) {
             return Err(RequestEnd::SelfTarget);
         }
-        if rules.deny.iter().any(|rule| rule_has_address(rule, address)) {
+        if rules.deny.iter().any(|rule| denies(rule, address)) {
             return Err(RequestEnd::DestinationDenied);
         }
         let broadcast = matches!(ip, IpAddr::V4(v4) if self.own.is_broadcast(v4));
@@ -165,6 +164,13 @@ impl Policy<'_> {
             return Err(RequestEnd::DestinationDenied);
         }
         Ok(address)
+    }
+
+    /// Whether the operator has opened this pair of our own.
+    pub fn is_own_service(&self, destination: &Destination, address: SocketAddr) -> bool {
+        let host = Host::Address(address.ip());
+        let own_pair = |pair: &HostPort| names_pair(pair, &host, address.port());
+        destination.own_service || self.settings.own.allow.iter().any(own_pair)
     }
 
     fn is_own(&self, host: &Host) -> bool {
@@ -213,6 +219,16 @@ fn rule_has_address(rule: &DestinationRule, address: SocketAddr) -> bool {
         DestinationRule::Pair(pair) => names_pair(pair, &Host::Address(address.ip()), address.port()),
         DestinationRule::Name(_) | DestinationRule::Below(_) => false,
     }
+}
+
+/// Whether a denial holds this address, or the IPv4 address that is written inside it (NAT64, 6to4).
+fn denies(rule: &DestinationRule, address: SocketAddr) -> bool {
+    let inner = match address.ip() {
+        IpAddr::V6(v6) => embedded_v4(v6),
+        IpAddr::V4(_) => None,
+    };
+    let inner = inner.map(|v4| SocketAddr::new(v4.into(), address.port()));
+    rule_has_address(rule, address) || inner.is_some_and(|address| rule_has_address(rule, address))
 }
 
 #[cfg(test)]

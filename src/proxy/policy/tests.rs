@@ -156,6 +156,8 @@ fn an_address_is_judged_when_it_is_known() {
         ("example.com", "127.0.0.1", Err(SelfTarget)),
         ("example.com", "10.0.0.9", Err(DestinationDenied)),
         ("example.com", "192.0.32.8", Err(DestinationDenied)),
+        ("example.com", "64:ff9b::192.0.32.8", Err(DestinationDenied)),
+        ("example.com", "2002:c000:2008::1", Err(DestinationDenied)),
         ("intranet", "10.0.0.9", Ok(())),
         ("intranet", "127.0.0.1", Err(SelfTarget)),
         ("intranet", "192.0.32.8", Err(DestinationDenied)),

@@ -1,0 +1,44 @@
+//! One clock for everything that moves in an exchange or a tunnel, whatever the direction.
+
+use std::io;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
+
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+/// When something last moved, in milliseconds since it was made.
+#[derive(Debug)]
+pub(crate) struct Activity {
+    made: Instant,
+    last: AtomicU32,
+}
+
+impl Activity {
+    pub(crate) fn new() -> Self {
+        Self { made: Instant::now(), last: AtomicU32::new(0) }
+    }
+
+    pub(crate) fn touch(&self) {
+        self.last.store(u32::try_from(self.made.elapsed().as_millis()).unwrap_or(u32::MAX), Relaxed);
+    }
+
+    /// How long nothing has moved.
+    pub(crate) fn idle(&self) -> Duration {
+        self.made.elapsed().saturating_sub(Duration::from_millis(self.last.load(Relaxed).into()))
+    }
+
+    /// Waits for a socket for as long as anything moves; [`io::ErrorKind::TimedOut`] when nothing has for `limit`.
+    pub(crate) async fn wait(&self, limit: Duration, socket: &TcpStream, interest: Interest) -> io::Result<()> {
+        loop {
+            let left = limit.saturating_sub(self.idle());
+            if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            if let Ok(ready) = timeout(left, socket.ready(interest)).await {
+                return ready.map(drop);
+            }
+        }
+    }
+}
