@@ -8,8 +8,11 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use clap::{Args, Parser, Subcommand};
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::level_filters::LevelFilter;
 use tracing::{error, info, warn};
@@ -148,12 +151,17 @@ fn gateway(args: &RunArgs) -> ExitCode {
             error!(%error, "configuration not reloaded; the old one stays");
         }
     };
-    if let Err(error) = wait_for_the_end(reload, || gateway.reopen_logs()) {
-        error!(%error, "signals cannot be received");
-        return ExitCode::from(FAILURE);
-    }
-    info!("draining");
-    match gateway.drain() {
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => {
+            error!(%error, "signals cannot be received");
+            return ExitCode::from(FAILURE);
+        }
+    };
+    signals.wait_for_the_end(reload, || gateway.reopen_logs());
+    info!("draining; a second signal ends it at once");
+    let (_runtime, again) = signals.again();
+    match gateway.drain(|| again.load(Relaxed)) {
         0 => info!("stopped"),
         cut => warn!(connections = cut, "stopped; the drain time was over before these had finished"),
     }
@@ -167,22 +175,52 @@ fn log_to_stderr(level: LevelFilter) -> reload::Handle<LevelFilter, Registry> {
     handle
 }
 
-/// Serves signals until one of them means the end.
-fn wait_for_the_end(reload: impl Fn(), reopen: impl Fn()) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let mut hangup = signal(SignalKind::hangup())?;
-        let mut user1 = signal(SignalKind::user_defined1())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let next = Signal::recv;
-        loop {
-            tokio::select! {
-                _ = next(&mut hangup) => reload(),
-                _ = next(&mut user1) => reopen(),
-                _ = next(&mut terminate) => return Ok(()),
-                _ = next(&mut interrupt) => return Ok(()),
+/// The signals of the process, on a runtime of their own.
+struct Signals {
+    runtime: Runtime,
+    hangup: Signal,
+    user1: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let entered = runtime.enter();
+        let (hangup, user1) = (signal(SignalKind::hangup())?, signal(SignalKind::user_defined1())?);
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        drop(entered);
+        Ok(Self { runtime, hangup, user1, terminate, interrupt })
+    }
+
+    /// Serves signals until one of them means the end.
+    fn wait_for_the_end(&mut self, reload: impl Fn(), reopen: impl Fn()) {
+        let Self { runtime, hangup, user1, terminate, interrupt } = self;
+        runtime.block_on(async {
+            loop {
+                tokio::select! {
+                    _ = hangup.recv() => reload(),
+                    _ = user1.recv() => reopen(),
+                    _ = terminate.recv() => return,
+                    _ = interrupt.recv() => return,
+                }
             }
-        }
-    })
+        });
+    }
+
+    /// Becomes true when the end is asked for once more.
+    fn again(self) -> (Runtime, Arc<AtomicBool>) {
+        let asked = Arc::new(AtomicBool::new(false));
+        let Self { runtime, mut terminate, mut interrupt, .. } = self;
+        let flag = Arc::clone(&asked);
+        runtime.spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            flag.store(true, Relaxed);
+        });
+        (runtime, asked)
+    }
 }

@@ -10,7 +10,6 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
@@ -20,14 +19,13 @@ use crate::config::Settings;
 use crate::control;
 use crate::guard::{Capacity, ClientBook};
 use crate::kernel::view::KernelView;
+use crate::net::listener::{in_use, listen, no_ipv6};
 use crate::net::loops::Loops;
 use crate::net::own::{self, OwnAddresses};
 use crate::proxy::{Rules, Shared, Worker, accept};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::counters::Counters;
 
-/// Connections the kernel completes while we are busy: 1.4 MB of request sockets at most.
-const BACKLOG: i32 = 4096;
 /// How often a drain looks whether everything has finished.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
 
@@ -79,22 +77,22 @@ impl Gateway {
     /// Binds everything, then starts the threads; on an error nothing is left running.
     pub fn start(settings: Settings) -> Result<Self, StartError> {
         let workers = settings.runtime.workers.max(1);
-        let mut sockets: Vec<Vec<TcpListener>> = (0..workers).map(|_| Vec::new()).collect();
+        let mut sockets: Vec<Vec<(usize, TcpListener)>> = (0..workers).map(|_| Vec::new()).collect();
         let mut listeners = Vec::new();
-        for listener in &settings.listeners {
+        for (index, listener) in settings.listeners.iter().enumerate() {
             let mut address = listener.address;
             match in_use(address) {
-                Err(error) if no_ipv6(address, &error) && settings.listeners.len() > 1 => {
+                Err(error) if no_ipv6(address, &error) && index > 0 => {
                     warn!(%address, "this box has no IPv6: not listening there");
                     continue;
                 }
-                checked => checked.map_err(trying(format!("cannot listen on {address}")))?,
+                free => free.map_err(trying(format!("cannot listen on {address}")))?,
             }
             for mine in &mut sockets {
                 let socket = listen(address).map_err(trying(format!("cannot listen on {address}")))?;
                 // The first of the group may have been given a port; the others join it.
                 address = socket.local_addr().map_err(trying("local address of a listener"))?;
-                mine.push(socket);
+                mine.push((index, socket));
             }
             listeners.push(address);
         }
@@ -107,7 +105,7 @@ impl Gateway {
             .map_err(trying("cannot open the access log"))?;
         let counters = Arc::new(Counters::new(settings.listeners.iter().map(|listener| listener.address.to_string())));
         let settings = Arc::new(settings);
-        let rules = Rules::new(Arc::clone(&settings), Arc::clone(&counters)).map_err(trying("resolver"))?;
+        let rules = Rules::new(Arc::clone(&settings), None, Arc::clone(&counters)).map_err(trying("resolver"))?;
         let shared = Arc::new(Shared {
             rules: ArcSwap::from_pointee(rules),
             own: Arc::new(ArcSwap::from_pointee(
@@ -123,6 +121,7 @@ impl Gateway {
             via: pseudonym().into_boxed_str(),
             lean_close: false.into(),
             drain: crate::proxy::shared::Drain::default(),
+            accepting: 0.into(),
         });
         let mut gateway = Self {
             listeners,
@@ -139,16 +138,18 @@ impl Gateway {
         Ok(gateway)
     }
 
-    fn start_worker(&mut self, number: usize, sockets: Vec<TcpListener>) -> Result<(), StartError> {
+    fn start_worker(&mut self, number: usize, sockets: Vec<(usize, TcpListener)>) -> Result<(), StartError> {
         let worker = Arc::new(Worker { shared: Arc::clone(&self.shared), pool: crate::proxy::pool::Pool::default() });
         self.start_thread(format!("worker-{number}"), move |runtime| {
             let _entered = runtime.enter();
-            for (index, socket) in sockets.into_iter().enumerate() {
+            for (index, socket) in sockets {
                 let worker = Arc::clone(&worker);
+                worker.shared.accepting.fetch_add(1, Relaxed);
                 tokio::spawn(async move {
-                    if let Err(error) = accept::run(socket, index, worker).await {
+                    if let Err(error) = accept::run(socket, index, Arc::clone(&worker)).await {
                         warn!(%error, index, "listener stopped");
                     }
+                    worker.shared.accepting.fetch_sub(1, Relaxed);
                 });
             }
             tokio::spawn(async move { worker.pool.sweep(&worker.shared.counters).await });
@@ -220,7 +221,9 @@ impl Gateway {
     /// Puts checked settings in force for new connections, as one snapshot.
     pub fn reload(&self, settings: Settings) -> Result<(), StartError> {
         let settings = Arc::new(settings);
-        let rules = Rules::new(Arc::clone(&settings), Arc::clone(&self.counters)).map_err(trying("resolver"))?;
+        let old = self.shared.rules.load();
+        let rules =
+            Rules::new(Arc::clone(&settings), Some(&old), Arc::clone(&self.counters)).map_err(trying("resolver"))?;
         self.shared.rules.store(Arc::new(rules));
         self.settings.store(settings);
         self.counters.reloads_applied.fetch_add(1, Relaxed);
@@ -242,15 +245,22 @@ impl Gateway {
         self.shared.access.reopen();
     }
 
-    /// Stops accepting, lets what runs finish within the drain time, then stops the threads. Returns what was cut off.
-    pub fn drain(self) -> u64 {
+    /// Stops accepting and lets what runs finish, until that is done, the drain time is over or `hurry` says so; then cuts
+    /// the rest off and stops the threads. Returns how many connections were cut.
+    pub fn drain(self, hurry: impl Fn() -> bool) -> u64 {
         self.shared.drain.begin();
         let until = Instant::now() + self.settings().timeouts.drain;
         let open = || u64::try_from(self.counters.connections_open.load(Relaxed)).unwrap_or(0);
-        while open() > 0 && Instant::now() < until {
+        // First the queues of the listeners, then what came out of them.
+        let busy = || self.shared.accepting.load(Relaxed) > 0 || open() > 0;
+        while busy() && Instant::now() < until && !hurry() {
             thread::sleep(DRAIN_LOOK);
         }
         let cut = open();
+        if cut > 0 {
+            self.shared.drain.cut();
+            thread::sleep(DRAIN_LOOK);
+        }
         control::report_refusals(&self.shared);
         for thread in self.threads {
             // A thread that has ended by itself has nothing left to stop.
@@ -261,39 +271,6 @@ impl Gateway {
         self.shared.access.flush();
         cut
     }
-}
-
-/// An error if somebody else listens there. Sharing a port among our own sockets would otherwise share it with a second
-/// gateway too, which would silently take half of the connections.
-fn in_use(address: SocketAddr) -> io::Result<()> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())
-}
-
-/// The default listeners include `[::]`, which a box without IPv6 cannot have.
-fn no_ipv6(address: SocketAddr, error: &io::Error) -> bool {
-    let absent = [libc::EAFNOSUPPORT, libc::EADDRNOTAVAIL];
-    address.is_ipv6()
-        && address.ip().is_unspecified()
-        && error.raw_os_error().is_some_and(|code| absent.contains(&code))
-}
-
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if address.is_ipv6() {
-        // IPv4 has sockets of its own: mapped addresses would cost larger objects and a second spelling of every client.
-        socket.set_only_v6(true)?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
 }
 
 /// Raises the soft limit of open files to the hard one and says so if even that is less than the settings want.

@@ -168,12 +168,11 @@ keys! {
     /// Concurrent client connections of the box.
     CONNECTIONS: Count<u32> = ["limits" "connections" = "8192"] Count { min: 1, max: 1_048_576 };
     /// Clients with exact rate limits of their own; the clients beyond share 4,096 buckets.
-    CLIENTS_TRACKED: Count<usize> = ["limits" "clients-tracked" = "65536"] Count { min: 1, max: 1_048_576 },
-        restart if |old, new| old.limits.clients_tracked != new.limits.clients_tracked;
+    CLIENTS_TRACKED: Count<usize> = ["limits" "clients-tracked" = "65536"] Count { min: 1, max: 1_048_576 };
     /// Bytes of a request or response head; a longer request head is answered 431.
-    HEAD_SIZE: Size = ["limits" "head-size" = r#""16KiB""#] Size { min: 8_000, max: 1 << 20 };
+    HEAD_SIZE: Size = ["limits" "head-size" = r#""16KiB""#] Size { min: 8_000, max: 60 << 10 };
     /// Bytes of a request target, at most head-size; a longer one is answered 414. RFC 9112 asks for 8000 at least.
-    TARGET_SIZE: Size = ["limits" "target-size" = r#""8KiB""#] Size { min: 8_000, max: 1 << 20 };
+    TARGET_SIZE: Size = ["limits" "target-size" = r#""8KiB""#] Size { min: 8_000, max: 60 << 10 };
     /// Fields of a head; a request with more is answered 431.
     HEAD_FIELDS: Count<usize> = ["limits" "head-fields" = "100"] Count { min: 1, max: 128 };
 
@@ -218,7 +217,8 @@ keys! {
         restart if |old, new| old.log.access != new.log.access;
     /// Its format: "main" is close to nginx's, "squid" is Squid's native one, "json" is one object a line.
     ACCESS_FORMAT: Choice<AccessFormat> = ["log" "access-format" = r#""main""#]
-        Choice(&[("main", AccessFormat::Main), ("squid", AccessFormat::Squid), ("json", AccessFormat::Json)]);
+        Choice(&[("main", AccessFormat::Main), ("squid", AccessFormat::Squid), ("json", AccessFormat::Json)]),
+        restart if |old, new| old.log.access_format != new.log.access_format;
     /// What is told on standard error.
     LEVEL: Choice<LevelFilter> = ["log" "level" = r#""info""#]
         Choice(&[

@@ -6,6 +6,7 @@
 pub mod class;
 pub mod client;
 pub mod close;
+pub mod listener;
 pub mod loops;
 pub mod own;
 

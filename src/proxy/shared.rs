@@ -2,12 +2,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use crate::config::Settings;
+use crate::config::settings::{Limits, Rate};
 use crate::guard::{Capacity, ClientBook, Limiter};
 use crate::net::ClientKey;
 use crate::net::loops::Loops;
@@ -29,19 +30,27 @@ pub struct Rules {
     /// Names to addresses.
     pub resolver: Resolver,
     /// Connections per second and client.
-    pub connection_rate: Limiter,
+    pub connection_rate: Arc<Limiter>,
     /// Requests per second and client.
-    pub request_rate: Limiter,
+    pub request_rate: Arc<Limiter>,
 }
 
 impl Rules {
-    /// The rules these settings make. Limiters begin full: governor's state cannot be moved to another rate.
-    pub fn new(settings: Arc<Settings>, counters: Arc<Counters>) -> std::io::Result<Self> {
-        let limits = &settings.limits;
+    /// The rules these settings make. A limiter whose rate has not changed is taken over, with what every client has used
+    /// up; one whose rate has changed begins anew, since governor's state cannot be moved to another rate.
+    pub fn new(settings: Arc<Settings>, old: Option<&Self>, counters: Arc<Counters>) -> std::io::Result<Self> {
+        let limiter = |rate: fn(&Limits) -> Rate, built: fn(&Self) -> &Arc<Limiter>| {
+            let limits = &settings.limits;
+            let same = |limits: &Limits| (rate(limits), limits.clients_tracked);
+            match old {
+                Some(old) if same(&old.settings.limits) == same(limits) => Arc::clone(built(old)),
+                _ => Arc::new(Limiter::new(rate(limits), limits.clients_tracked)),
+            }
+        };
         Ok(Self {
             resolver: Resolver::new(&settings.upstream, counters)?,
-            connection_rate: Limiter::new(limits.client_connection_rate, limits.clients_tracked),
-            request_rate: Limiter::new(limits.client_request_rate, limits.clients_tracked),
+            connection_rate: limiter(|limits| limits.client_connection_rate, |rules| &rules.connection_rate),
+            request_rate: limiter(|limits| limits.client_request_rate, |rules| &rules.request_rate),
             settings,
         })
     }
@@ -74,6 +83,8 @@ pub struct Shared {
     pub lean_close: AtomicBool,
     /// Whether the gateway is stopping.
     pub drain: Drain,
+    /// Accept loops that run.
+    pub accepting: AtomicUsize,
 }
 
 /// A worker: a thread with its own runtime, its own listener sockets and its own idle upstreams.
@@ -111,15 +122,16 @@ impl Visitor {
             return self.over_limit;
         }
         let exempt = |ip: IpAddr| self.rules.settings.clients.exempt.iter().any(|net| net.contains(&ip));
-        let allowed = self.rules.request_rate.allows(self.client()) || exempt(self.peer.ip());
+        let allowed = exempt(self.peer.ip()) || self.rules.request_rate.allows(self.client());
         (!allowed).then_some(RequestEnd::RateLimited)
     }
 }
 
-/// The wish to stop: connections finish what runs and take nothing new.
+/// The wish to stop: connections finish what runs and take nothing new; when the time for that is over, they are cut.
 #[derive(Debug, Default)]
 pub struct Drain {
     begun: Arc<AtomicBool>,
+    over: AtomicBool,
     changed: Notify,
 }
 
@@ -127,6 +139,12 @@ impl Drain {
     /// Begins it.
     pub fn begin(&self) {
         self.begun.store(true, Relaxed);
+        self.changed.notify_waiters();
+    }
+
+    /// Ends what has not finished by itself.
+    pub fn cut(&self) {
+        self.over.store(true, Relaxed);
         self.changed.notify_waiters();
     }
 
@@ -142,8 +160,21 @@ impl Drain {
 
     /// Waits until it begins.
     pub async fn wait(&self) {
-        let changed = self.changed.notified();
-        if !self.begun() {
+        self.wait_for(&self.begun).await;
+    }
+
+    /// Waits until its time is over.
+    pub async fn wait_for_cut(&self) {
+        self.wait_for(&self.over).await;
+    }
+
+    async fn wait_for(&self, flag: &AtomicBool) {
+        loop {
+            // Created before the flag is read: a change in between is not missed.
+            let changed = self.changed.notified();
+            if flag.load(Relaxed) {
+                return;
+            }
             changed.await;
         }
     }

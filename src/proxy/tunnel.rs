@@ -126,6 +126,7 @@ impl Tunnel {
             let mut there = pin!(pump(&client, &upstream.stream, early, Way::There, entry, &activity));
             let mut back = pin!(pump(&upstream.stream, &client, first_answer, Way::Back, entry, &activity));
             let mut clock = pin!(sleep(idle));
+            let mut cut = pin!(entry.worker.shared.drain.wait_for_cut());
             let (mut there_open, mut back_open) = (true, true);
             loop {
                 let ended = tokio::select! {
@@ -140,6 +141,7 @@ impl Tunnel {
                         clock.as_mut().reset(Instant::now() + left);
                         continue;
                     }
+                    () = &mut cut => break RequestEnd::Drained,
                 };
                 match ended {
                     PumpEnd::ClientBroken => break RequestEnd::ClientGone,

@@ -14,5 +14,6 @@ mod connect;
 mod faults;
 mod forward;
 mod limits;
+mod patience;
 mod rig;
 mod self_target;
