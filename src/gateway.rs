@@ -176,7 +176,8 @@ impl Gateway {
     }
 
     fn board(&self, kernel: Arc<ArcSwapOption<KernelView>>) -> Board {
-        let (tracked, book) = (Arc::clone(&self.shared), Arc::clone(&self.shared.book));
+        let (tracked, shared, book) =
+            (Arc::clone(&self.shared), Arc::clone(&self.shared), Arc::clone(&self.shared.book));
         Board {
             counters: Arc::clone(&self.counters),
             kernel,
@@ -188,6 +189,10 @@ impl Gateway {
             refusals: Arc::clone(&self.shared.refusals),
             access: self.shared.access.clone(),
             clients_tracked: Arc::new(move || tracked.rules.load().request_rate.tracked()),
+            buckets_shared: Arc::new(move || {
+                let rules = shared.rules.load();
+                rules.connection_rate.overflowed() + rules.request_rate.overflowed()
+            }),
             clients: Arc::new(move |n| {
                 let row = |(client, sockets): (crate::net::ClientKey, u32)| ClientRow {
                     address: client.to_string(),

@@ -154,6 +154,11 @@ impl Exporter {
         )?;
         for (name, help, value) in [
             ("floodgate_accept_errors_total", "Accept calls that failed", counters.accept_errors.load(Relaxed)),
+            (
+                "floodgate_rate_buckets_shared_total",
+                "Rate checks of clients beyond limits.clients-tracked, which share buckets",
+                (self.board.buckets_shared)(),
+            ),
             ("floodgate_panics_total", "Panics contained: defects of the gateway", counters.panics.load(Relaxed)),
             ("floodgate_access_log_lines_total", "Lines of the access log written", access.written()),
             (

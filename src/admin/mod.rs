@@ -74,6 +74,8 @@ pub struct Board {
     pub access: AccessLog,
     /// How many clients have a state of their own.
     pub clients_tracked: Arc<dyn Fn() -> usize + Send + Sync>,
+    /// Rate checks that met a full table and took a bucket that is shared.
+    pub buckets_shared: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// The clients with the most open connections, at most so many.
     pub clients: Arc<dyn Fn(usize) -> Vec<ClientRow> + Send + Sync>,
 }

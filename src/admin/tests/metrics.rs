@@ -90,6 +90,7 @@ async fn metrics_before_anything_happened() {
         assert_eq!(value(name), Some(0.0), "{name}");
     }
     assert_eq!(value("floodgate_clients_tracked"), Some(7.0));
+    assert_eq!(value("floodgate_rate_buckets_shared_total"), Some(3.0));
     let info = format!(r#"floodgate_build_info{{version="{}"}}"#, env!("CARGO_PKG_VERSION"));
     assert_eq!(value(&info), Some(1.0));
     for name in

@@ -92,6 +92,7 @@ async fn start() -> Arc<Board> {
         refusals: Arc::new(Refusals::new()),
         access: AccessLog::off(),
         clients_tracked: Arc::new(|| 7),
+        buckets_shared: Arc::new(|| 3),
         clients: Arc::new(|n| {
             let rows = [("10.0.0.9", 40), ("10.0.0.1", 3)];
             rows.into_iter()
