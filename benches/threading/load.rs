@@ -90,7 +90,8 @@ impl Client {
 
     fn refused(&mut self) -> Result<()> {
         let mut stream = self.open()?;
-        write!(stream, "GET http://{}/ HTTP/1.1\r\nHost: {}\r\nUser-Agent: retrier\r\nAccept: */*\r\n\r\n", self.proxy.ip(), self.proxy.ip())?;
+        // One write, one segment, as the clients that are meant.
+        stream.write_all(format!("GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\nUser-Agent: retrier\r\nAccept: */*\r\n\r\n", self.proxy.ip()).as_bytes())?;
         self.answer(&mut stream, b"403").map(|_| ())
     }
 
