@@ -1,7 +1,7 @@
 //! What a request costs before any socket is involved: reading its head, judging it, rewriting it.
 //!
 //! `cargo bench --bench request`
-#![expect(missing_docs, clippy::unwrap_used, reason = "a benchmark: criterion's macros make undocumented items")]
+#![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 use std::hint::black_box;
 

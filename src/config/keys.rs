@@ -207,7 +207,7 @@ keys! {
     /// Idle connections to origins that one worker keeps for reuse; 0 switches reuse off.
     IDLE_CONNECTIONS: Count<usize> = ["upstream" "idle-connections" = "256"] Count { min: 0, max: 65_536 };
     /// Of these to one destination.
-    IDLE_PER_HOST: Count<usize> = ["upstream" "idle-per-host" = "8"] Count { min: 0, max: 65_536 };
+    IDLE_PER_HOST: Count<usize> = ["upstream" "idle-per-host" = "64"] Count { min: 0, max: 65_536 };
     /// How long one is kept.
     IDLE_TIMEOUT: Span = ["upstream" "idle-timeout" = r#""15s""#] WAIT;
 

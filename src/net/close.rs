@@ -5,11 +5,12 @@
 //! still sends avoids all three; a client that reads to the end of the stream is made to wait 200 ms for it.
 
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::kernel::sys;
 
@@ -30,46 +31,73 @@ pub const LONG_ANSWER: Duration = Duration::from_secs(30);
 /// 107 s of an orphan. `lean`: the kernel has no `TIME_WAIT` places to spare; then a client that did not close first gets a reset after it
 /// has acknowledged everything, instead of costing one.
 pub async fn after_answer(stream: TcpStream, delivery: Duration, lean: bool) {
-    if fin_within_limits(&stream).await {
-        return;
+    let mut wait = FinWait::new();
+    while let Some(until) = wait.look(|scrap| stream.try_read(scrap)) {
+        timeout_at(until, stream.ready(Interest::READABLE)).await.map(drop).unwrap_or_default();
     }
-    // From here the kernel delivers on its own, for as long as it is told: RFC 5482's user timeout applies to orphans.
-    let socket = socket2::SockRef::from(&stream);
-    socket.set_tcp_user_timeout(Some(delivery)).unwrap_or_default();
-    if lean {
-        sys::skip_fin_wait2(&stream).unwrap_or_default();
-    }
+    wait.release(stream, delivery, lean);
 }
 
-/// Waits for the client's FIN, discarding. False when a limit ended the wait.
-async fn fin_within_limits(stream: &TcpStream) -> bool {
-    let mut discarded = 0;
-    let begun = Instant::now();
-    let mut quiet_until = begun + QUIET;
-    loop {
-        match discard(stream) {
-            Ok(0) => return true,
-            Ok(n) => {
-                discarded += n;
-                if discarded > DISCARDED {
-                    return false;
+/// The same for a socket the reactor does not know: it is looked at after 1, 2, 4 … ms. A client that retries at once has
+/// closed by the first look, and two system calls and an event less are an eighth of what its refusal costs.
+pub async fn after_answer_unwatched(mut stream: std::net::TcpStream, delivery: Duration, lean: bool) {
+    let mut wait = FinWait::new();
+    let mut pause = Duration::from_millis(1);
+    while let Some(until) = wait.look(|scrap| stream.read(scrap)) {
+        sleep_until(until.min(Instant::now() + pause)).await;
+        pause *= 2;
+    }
+    wait.release(stream, delivery, lean);
+}
+
+/// Waiting for a client's FIN, within limits.
+struct FinWait {
+    begun: Instant,
+    quiet_until: Instant,
+    discarded: usize,
+    /// The client has closed: closing now leaves nothing.
+    closed: bool,
+}
+
+impl FinWait {
+    fn new() -> Self {
+        let begun = Instant::now();
+        Self { begun, quiet_until: begun + QUIET, discarded: 0, closed: false }
+    }
+
+    /// Discards what has come. `Some` is until when to wait for more, `None` the end of the wait.
+    fn look(&mut self, mut read: impl FnMut(&mut [u8]) -> io::Result<usize>) -> Option<Instant> {
+        loop {
+            let now = Instant::now();
+            match read(&mut [0; 1024]) {
+                Ok(0) => self.closed = true,
+                Ok(n) => {
+                    self.discarded += n;
+                    self.quiet_until = (now + QUIET).min(self.begun + SENDING);
+                    if self.discarded <= DISCARDED && now < self.quiet_until {
+                        continue;
+                    }
                 }
-                quiet_until = (Instant::now() + QUIET).min(begun + SENDING);
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let wait = timeout_at(quiet_until, stream.ready(Interest::READABLE));
-                if wait.await.is_err() {
-                    return false;
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return (now < self.quiet_until).then_some(self.quiet_until);
                 }
+                Err(_) => self.closed = true,
             }
-            Err(_) => return true,
+            return None;
         }
     }
-}
 
-/// Reads into nothing. Not inline: the scrap would live in every waiting connection's future.
-fn discard(stream: &TcpStream) -> io::Result<usize> {
-    stream.try_read(&mut [0; 4096])
+    /// Closes. What is left to do for a client that has not closed is the kernel's, for as long as it is told:
+    /// RFC 5482's user timeout applies to orphans.
+    fn release(self, stream: impl AsFd, delivery: Duration, lean: bool) {
+        if !self.closed {
+            socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(delivery)).unwrap_or_default();
+            if lean {
+                sys::skip_fin_wait2(&stream).unwrap_or_default();
+            }
+        }
+        drop(stream);
+    }
 }
 
 /// Ends a connection that has nothing more to say to its peer, who may still be reading.

@@ -8,7 +8,6 @@ use tokio::net::TcpStream;
 
 use crate::net::close;
 use crate::outcome::{ConnectionEnd, RequestEnd};
-use crate::proxy::Next;
 use crate::proxy::buffer::Buffer;
 use crate::proxy::connect::{self, Upstream};
 use crate::proxy::ledger::RequestEntry;
@@ -17,6 +16,7 @@ use crate::proxy::relay::{Broken, Done, Exchange};
 use crate::proxy::request::{self, Asked};
 use crate::proxy::shared::Visitor;
 use crate::proxy::tunnel::Tunnel;
+use crate::proxy::{Next, Stop};
 use crate::proxy::{presence, refuse};
 
 /// A request that may not be sent twice takes a pooled connection only when it was used this recently: the race with the
@@ -93,7 +93,7 @@ async fn finished(
     if let Some(first_answer) = done.switched {
         let early = std::mem::take(buffer);
         let tunnel = Tunnel::new(client, upstream, early, first_answer, &settings.timeouts, RequestEnd::Upgraded);
-        return Next::Carry(tunnel, entry);
+        return Next::Stop(Stop::Carry(tunnel, entry));
     }
     if done.keep_upstream && !shared.drain.begun() {
         worker.pool.keep(to.host, to.port, upstream, &settings.upstream, &shared.counters);
@@ -105,7 +105,7 @@ async fn finished(
         return Next::Again(client);
     }
     close::after_answer(client, close::LONG_ANSWER, shared.lean_close.load(Relaxed)).await;
-    Next::Over(ConnectionEnd::Served)
+    Next::Stop(Stop::Over(ConnectionEnd::Served))
 }
 
 async fn failed(client: TcpStream, broken: Broken, asked: &Asked, entry: RequestEntry, buffer: &mut Buffer) -> Next {
@@ -117,7 +117,7 @@ async fn failed(client: TcpStream, broken: Broken, asked: &Asked, entry: Request
         // The client has a part of the answer: a reset tells it that it is not the whole.
         close::abort(client);
         entry.end(end);
-        return Next::Over(ConnectionEnd::Failed);
+        return Next::Stop(Stop::Over(ConnectionEnd::Failed));
     }
     refuse::answer(client, end, asked.to_head, entry, buffer).await
 }

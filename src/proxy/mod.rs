@@ -29,57 +29,71 @@ use accept::Arrival;
 use buffer::Buffer;
 use ledger::{ConnectionEntry, RequestEntry};
 pub use refuse::Answers;
-use request::Decision;
+use request::{Decision, Glance};
 pub use shared::{Rules, Shared, Worker};
+use tunnel::Tunnel;
 
 /// What a request leaves behind.
 #[expect(clippy::large_enum_variant, reason = "moved once per request; a box would cost a tunnel more")]
 enum Next {
     /// A connection that waits for another request.
     Again(TcpStream),
-    /// A connection that carries bytes both ways from now on.
-    Carry(tunnel::Tunnel, RequestEntry),
-    /// Nothing: the connection is over.
+    /// The end of the road.
+    Stop(Stop),
+}
+
+/// Where the road of a connection ends.
+#[expect(clippy::large_enum_variant, reason = "moved once per connection; a box would cost a tunnel more")]
+enum Stop {
+    /// It carries bytes both ways from now on.
+    Carry(Tunnel, RequestEntry),
+    /// It is over.
     Over(ConnectionEnd),
 }
 
 /// One connection, from the seat it was given to its one outcome.
-pub(crate) async fn serve(arrival: Arrival, entry: ConnectionEntry, worker: Arc<Worker>) {
-    // Boxed, so that a tunnel, which may stand for hours, does not keep the room that reading and forwarding needed.
-    let end = match Box::pin(road(arrival, &worker)).await {
-        Next::Carry(tunnel, request) => {
-            let end = tunnel.carry(&request).await;
-            request.end(end);
-            ConnectionEnd::Tunneled
+pub(crate) async fn serve(mut arrival: Arrival, connection: ConnectionEntry, worker: Arc<Worker>) {
+    let mut buffer = Buffer::default();
+    let end = match request::glance(&mut arrival, &mut buffer, &worker) {
+        Glance::Gone => ConnectionEnd::Empty,
+        // Most refusals end here, before the reactor knows the socket and before the road is made.
+        Glance::Decided(Decision::Refuse(end, to_head)) => {
+            refuse::at_once(arrival, end, to_head, &mut buffer, &worker).await
         }
-        Next::Over(end) => end,
-        Next::Again(_) => ConnectionEnd::Served,
+        // Boxed, so that a tunnel, which may stand for hours, does not keep the room that reading and forwarding needed.
+        seen @ (Glance::Open | Glance::Decided(_)) => match Box::pin(road(arrival, seen, buffer, &worker)).await {
+            Stop::Carry(tunnel, request) => {
+                let end = tunnel.carry(&request).await;
+                request.end(end);
+                ConnectionEnd::Tunneled
+            }
+            Stop::Over(end) => end,
+        },
     };
-    entry.end(end);
+    connection.end(end);
 }
 
-/// Head → decision → tunnel, forward or refuse, as often as the client keeps the connection.
-async fn road(arrival: Arrival, worker: &Arc<Worker>) -> Next {
-    let mut buffer = Buffer::default();
+/// Decision → tunnel, forward or refuse, as often as the client keeps the connection.
+async fn road(arrival: Arrival, seen: Glance, mut buffer: Buffer, worker: &Arc<Worker>) -> Stop {
     let visitor = arrival.visitor.clone();
-    let (mut stream, mut head) = match request::first(arrival, &mut buffer, worker).await {
+    let (mut stream, mut decision) = match request::first(arrival, seen, &mut buffer, worker).await {
         Ok(first) => first,
-        Err(end) => return Next::Over(end),
+        Err(end) => return Stop::Over(end),
     };
     loop {
         let entry = RequestEntry::new(worker, &visitor);
-        let next = match request::decide(head, &stream, &buffer, worker, &visitor) {
+        let next = match decision {
             Decision::Tunnel(asked, to) => tunnel::open(stream, asked, to, entry, &visitor, &mut buffer).await,
             Decision::Forward(asked, to) => forward::exchange(stream, asked, to, entry, &visitor, &mut buffer).await,
             Decision::Refuse(end, to_head) => refuse::answer(stream, end, to_head, entry, &mut buffer).await,
         };
         stream = match next {
             Next::Again(stream) => stream,
-            next @ (Next::Carry(..) | Next::Over(_)) => return next,
+            Next::Stop(stop) => return stop,
         };
-        head = match request::next(&stream, &mut buffer, worker, &visitor).await {
-            Ok(head) => head,
-            Err(end) => return Next::Over(end),
+        decision = match request::next(&stream, &mut buffer, worker, &visitor).await {
+            Ok(decision) => decision,
+            Err(end) => return Stop::Over(end),
         };
     }
 }

@@ -9,10 +9,12 @@ use tokio::net::TcpStream;
 
 use crate::net::{ClientKey, close};
 use crate::outcome::{ConnectionEnd, RequestEnd};
-use crate::proxy::Next;
+use crate::proxy::accept::Arrival;
 use crate::proxy::buffer::Buffer;
 use crate::proxy::ledger::RequestEntry;
 use crate::proxy::request;
+use crate::proxy::shared::Worker;
+use crate::proxy::{Next, Stop};
 
 /// Seconds a client is asked to stay away (RFC 9110 section 10.2.3); 0 would invite it back at once.
 const RETRY_AFTER: u32 = 5;
@@ -107,27 +109,63 @@ pub(crate) async fn answer(
     buffer: &mut Buffer,
 ) -> Next {
     let shared = Arc::clone(&entry.worker.shared);
+    note(&entry, end, buffer);
+    let (status, bytes) = shared.answers.of(end, to_head);
+    if bytes.is_empty() {
+        close::abort(stream);
+    } else {
+        if write_now(&stream, bytes).await.is_ok() {
+            entry.status(status);
+            entry.sent(bytes.len());
+        }
+        close::after_answer(stream, close::SHORT_ANSWER, shared.lean_close.load(Relaxed)).await;
+    }
+    entry.end(end);
+    Next::Stop(Stop::Over(connection_end(end)))
+}
+
+/// The same on a connection the reactor does not know. One small segment always fits into a socket that has sent nothing.
+pub(crate) async fn at_once(
+    arrival: Arrival,
+    end: RequestEnd,
+    to_head: bool,
+    buffer: &mut Buffer,
+    worker: &Arc<Worker>,
+) -> ConnectionEnd {
+    let Arrival { stream, visitor, .. } = arrival;
+    let shared = &worker.shared;
+    let entry = RequestEntry::new(worker, &visitor);
+    note(&entry, end, buffer);
+    let (status, bytes) = shared.answers.of(end, to_head);
+    if send(&stream, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT).is_ok_and(|sent| sent == bytes.len()) {
+        entry.status(status);
+        entry.sent(bytes.len());
+    }
+    close::after_answer_unwatched(stream, close::SHORT_ANSWER, shared.lean_close.load(Relaxed)).await;
+    entry.end(end);
+    connection_end(end)
+}
+
+/// Charges the client, while its request line can still be read, and forgets the request.
+fn note(entry: &RequestEntry, end: RequestEnd, buffer: &mut Buffer) {
     if end.row().reason.is_some() {
         let peer = entry.peer().ip();
         let line = entry.take_line();
-        shared.refusals.note(ClientKey::new(peer), peer, end, || line.unwrap_or_else(|| request::line(buffer.bytes())));
+        let sample = || line.unwrap_or_else(|| request::line(buffer.bytes()));
+        entry.worker.shared.refusals.note(ClientKey::new(peer), peer, end, sample);
     }
     entry.received(buffer.len());
     buffer.consume(usize::MAX);
     buffer.rest();
-    let (status, bytes) = shared.answers.of(end, to_head);
-    if bytes.is_empty() {
-        entry.end(end);
-        close::abort(stream);
-        return Next::Over(ConnectionEnd::Failed);
+}
+
+const fn connection_end(end: RequestEnd) -> ConnectionEnd {
+    let row = end.row();
+    match (row.status, row.reason) {
+        (None, _) => ConnectionEnd::Failed,
+        (Some(_), Some(_)) => ConnectionEnd::Refused,
+        (Some(_), None) => ConnectionEnd::Served,
     }
-    if write_now(&stream, bytes).await.is_ok() {
-        entry.status(status);
-        entry.sent(bytes.len());
-    }
-    close::after_answer(stream, close::SHORT_ANSWER, shared.lean_close.load(Relaxed)).await;
-    entry.end(end);
-    Next::Over(if end.row().reason.is_some() { ConnectionEnd::Refused } else { ConnectionEnd::Served })
 }
 
 /// Writes a short message. The first attempt does not ask the reactor, which does not know yet that a new socket is writable.

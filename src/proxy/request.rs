@@ -2,7 +2,7 @@
 //! A connection on which nothing has come is only waited on: it holds no memory, and ends when the gateway stops.
 
 use std::io::{self, Read};
-use std::sync::Arc;
+use std::net::SocketAddr;
 
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
@@ -20,15 +20,6 @@ use crate::proxy::shared::{Visitor, Worker};
 const READ: usize = 16 * 1024;
 /// Bytes of a request line kept for the logs.
 const LINE: usize = 2048;
-
-/// What came instead of silence.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Head {
-    /// The first so many bytes of the buffer are a head.
-    Complete(usize),
-    /// It is to be refused without being understood.
-    Unreadable(RequestEnd),
-}
 
 /// What remains of a head that is passed on: everything the way back needs to know.
 #[derive(Debug)]
@@ -58,51 +49,63 @@ pub(crate) enum Decision {
     Refuse(RequestEnd, bool),
 }
 
-/// Reads the first head. What has already arrived is read before the reactor knows the socket: it saves a refusal a turn.
+/// What can be known of a connection without waiting.
+#[derive(Debug)]
+pub(crate) enum Glance {
+    /// A whole head had arrived.
+    Decided(Decision),
+    /// Nothing had, or a part.
+    Open,
+    /// The client has left.
+    Gone,
+}
+
+/// Reads what has already arrived, past the reactor: it saves a refusal a turn, and mostly all of the reactor's work.
+pub(crate) fn glance(arrival: &mut Arrival, buffer: &mut Buffer, worker: &Worker) -> Glance {
+    let Arrival { stream, visitor, .. } = arrival;
+    match buffer.fill(READ, |free| stream.read(free)) {
+        Ok(n) if n > 0 => match Scan::request().advance(buffer.bytes(), head_limits(visitor)) {
+            Ok(Some(length)) => Glance::Decided(decide(length, buffer, worker, visitor, || stream.local_addr().ok())),
+            Ok(None) => Glance::Open,
+            Err(error) => Glance::Decided(Decision::Refuse(refusal(error), false)),
+        },
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Glance::Open,
+        _ => Glance::Gone,
+    }
+}
+
+/// Hands the socket to the reactor, and waits for what a glance has not seen of the first head.
 pub(crate) async fn first(
     arrival: Arrival,
+    seen: Glance,
     buffer: &mut Buffer,
-    worker: &Arc<Worker>,
-) -> Result<(TcpStream, Head), ConnectionEnd> {
-    let Arrival { stream: mut socket, visitor, deadline } = arrival;
-    let limits = head_limits(&visitor);
-    let waits = match buffer.fill(READ, |free| socket.read(free)) {
-        Ok(n) if n > 0 => false,
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => true,
-        _ => return Err(ConnectionEnd::Empty),
-    };
-    let stream = TcpStream::from_std(socket).map_err(|_| ConnectionEnd::Failed)?;
-    if waits {
+    worker: &Worker,
+) -> Result<(TcpStream, Decision), ConnectionEnd> {
+    let Arrival { stream, visitor, deadline } = arrival;
+    let stream = TcpStream::from_std(stream).map_err(|_| ConnectionEnd::Failed)?;
+    if let Glance::Decided(decision) = seen {
+        return Ok((stream, decision));
+    }
+    if buffer.is_empty() {
         first_byte(&stream, buffer, deadline, worker).await?;
     }
-    let mut scan = Scan::request();
-    let head = match scan.advance(buffer.bytes(), limits) {
-        Ok(Some(length)) => Head::Complete(length),
-        Ok(None) => finish(&stream, buffer, scan, limits, deadline).await,
-        Err(error) => Head::Unreadable(refusal(error)),
-    };
-    Ok((stream, head))
+    let decision = finish(&stream, buffer, deadline, worker, &visitor).await;
+    Ok((stream, decision))
 }
 
 /// Waits for another request on a kept-alive connection, and reads its head.
 pub(crate) async fn next(
     stream: &TcpStream,
     buffer: &mut Buffer,
-    worker: &Arc<Worker>,
+    worker: &Worker,
     visitor: &Visitor,
-) -> Result<Head, ConnectionEnd> {
-    let limits = head_limits(visitor);
+) -> Result<Decision, ConnectionEnd> {
     let timeouts = &visitor.rules.settings.timeouts;
     if buffer.is_empty() {
         let until = Instant::now() + timeouts.keep_alive;
         first_byte(stream, buffer, until, worker).await.map_err(|_| ConnectionEnd::Served)?;
     }
-    let mut scan = Scan::request();
-    match scan.advance(buffer.bytes(), limits) {
-        Ok(Some(length)) => Ok(Head::Complete(length)),
-        Ok(None) => Ok(finish(stream, buffer, scan, limits, Instant::now() + timeouts.head).await),
-        Err(error) => Ok(Head::Unreadable(refusal(error))),
-    }
+    Ok(finish(stream, buffer, Instant::now() + timeouts.head, worker, visitor).await)
 }
 
 /// Waits until something has come; `Err` when the client closes, the time is up or the gateway stops.
@@ -110,7 +113,7 @@ async fn first_byte(
     stream: &TcpStream,
     buffer: &mut Buffer,
     until: Instant,
-    worker: &Arc<Worker>,
+    worker: &Worker,
 ) -> Result<(), ConnectionEnd> {
     loop {
         match buffer.fill(READ, |free| stream.try_read(free)) {
@@ -132,41 +135,42 @@ async fn first_byte(
 async fn finish(
     stream: &TcpStream,
     buffer: &mut Buffer,
-    mut scan: Scan,
-    limits: HeadLimits,
     deadline: Instant,
-) -> Head {
+    worker: &Worker,
+    visitor: &Visitor,
+) -> Decision {
+    let limits = head_limits(visitor);
+    let mut scan = Scan::request();
     loop {
-        match buffer.fill(READ, |free| stream.try_read(free)) {
-            Ok(n) if n > 0 => match scan.advance(buffer.bytes(), limits) {
-                Ok(Some(length)) => return Head::Complete(length),
-                Ok(None) => {}
-                Err(error) => return Head::Unreadable(refusal(error)),
-            },
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                buffer.rest();
-                if timeout_at(deadline, stream.readable()).await.is_err() {
-                    return Head::Unreadable(RequestEnd::HeadTimeout);
+        match scan.advance(buffer.bytes(), limits) {
+            Ok(Some(length)) => return decide(length, buffer, worker, visitor, || stream.local_addr().ok()),
+            Ok(None) => {}
+            Err(error) => return Decision::Refuse(refusal(error), false),
+        }
+        loop {
+            match buffer.fill(READ, |free| stream.try_read(free)) {
+                Ok(n) if n > 0 => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    buffer.rest();
+                    if timeout_at(deadline, stream.readable()).await.is_err() {
+                        return Decision::Refuse(RequestEnd::HeadTimeout, false);
+                    }
                 }
+                _ => return Decision::Refuse(RequestEnd::ClientGone, false),
             }
-            _ => return Head::Unreadable(RequestEnd::ClientGone),
         }
     }
 }
 
 /// Understands a head and judges it. What is refused costs no allocation.
-pub(crate) fn decide(
-    head: Head,
-    stream: &TcpStream,
+fn decide(
+    length: usize,
     buffer: &Buffer,
-    worker: &Arc<Worker>,
+    worker: &Worker,
     visitor: &Visitor,
+    arrived_at: impl FnOnce() -> Option<SocketAddr>,
 ) -> Decision {
     let shared = &worker.shared;
-    let length = match head {
-        Head::Complete(length) => length,
-        Head::Unreadable(end) => return Decision::Refuse(end, false),
-    };
     let bytes = buffer.bytes().get(..length).unwrap_or_default();
     let request = match Request::parse(bytes, head_limits(visitor)) {
         Ok(request) => request,
@@ -177,10 +181,8 @@ pub(crate) fn decide(
         return Decision::Refuse(end, to_head);
     }
     let own = shared.own.load();
-    let arrived_at = || stream.local_addr().ok();
     let looped = shared.loops.leads_back(visitor.peer, arrived_at, |ip| own.owns(ip));
-    let verdict = visitor.policy(&own, shared).judge(&request, looped);
-    match verdict {
+    match visitor.policy(&own, shared).judge(&request, looped) {
         Verdict::Tunnel(to) => Decision::Tunnel(asked(&request, bytes, Vec::new()), to),
         Verdict::Forward(to) => {
             let mut forwarded = Vec::with_capacity(length + 128);

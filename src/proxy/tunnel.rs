@@ -14,7 +14,6 @@ use tokio::time::{Instant, sleep};
 use crate::config::settings::Timeouts;
 use crate::net::close;
 use crate::outcome::{ConnectionEnd, RequestEnd};
-use crate::proxy::Next;
 use crate::proxy::activity::Activity;
 use crate::proxy::buffer::{BLOCK, Buffer, SMALL_READ};
 use crate::proxy::connect::{self, Upstream};
@@ -22,6 +21,7 @@ use crate::proxy::ledger::RequestEntry;
 use crate::proxy::policy::Destination;
 use crate::proxy::request::Asked;
 use crate::proxy::shared::{Shared, Visitor};
+use crate::proxy::{Next, Stop};
 use crate::proxy::{presence, refuse};
 
 /// RFC 9110 section 9.3.6: no Content-Length, no Transfer-Encoding; what follows is the tunnel.
@@ -65,14 +65,14 @@ pub(crate) async fn open(
     if refuse::write_now(&client, ESTABLISHED).await.is_err() {
         upstream.abort();
         entry.end(RequestEnd::ClientGone);
-        return Next::Over(ConnectionEnd::Failed);
+        return Next::Stop(Stop::Over(ConnectionEnd::Failed));
     }
     entry.status(200);
     entry.sent(ESTABLISHED.len());
     entry.received(buffer.len());
     let (early, timeouts) = (std::mem::take(buffer), &visitor.rules.settings.timeouts);
     let tunnel = Tunnel::new(client, upstream, early, Buffer::default(), timeouts, RequestEnd::Tunneled);
-    Next::Carry(tunnel, entry)
+    Next::Stop(Stop::Carry(tunnel, entry))
 }
 
 /// Counts a tunnel as open while it lives.

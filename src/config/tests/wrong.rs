@@ -38,7 +38,7 @@ const WRONG: &[(&str, &[&str])] = &[
     ("timeouts.head = '0s'", &["line 1: timeouts.head = '0s': must be 1ms to 1d; the default is \"10s\""]),
     (
         "limits.target-size = '4KiB'",
-        &["line 1: limits.target-size = '4KiB': must be 8000B to 1MiB; the default is \"8KiB\""],
+        &["line 1: limits.target-size = '4KiB': must be 8000B to 60KiB; the default is \"8KiB\""],
     ),
     ("limits.head-fields = 129", &["line 1: limits.head-fields = 129: must be 1 to 128; the default is 100"]),
     (
@@ -218,7 +218,7 @@ const WRONG: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "[limits]\nhead-size = 1\ntarget-size = '64KiB'",
+        "[limits]\nhead-size = 1\ntarget-size = '60KiB'",
         &["line 2: limits.head-size = 1: expected a size such as \"16KiB\", found integer 1; the default is \"16KiB\""],
     ),
 ];
