@@ -91,9 +91,9 @@ async fn finished(
     let worker = Arc::clone(&entry.worker);
     let (shared, settings) = (&worker.shared, &visitor.rules.settings);
     if let Some(first_answer) = done.switched {
-        let early = std::mem::take(buffer);
-        let tunnel = Tunnel::new(client, upstream, early, first_answer, &settings.timeouts, RequestEnd::Upgraded);
-        return Next::Stop(Stop::Carry(tunnel, entry));
+        let buffers = [std::mem::take(buffer), first_answer];
+        let tunnel = Tunnel::new(client, upstream, buffers, &settings.timeouts, entry, RequestEnd::Upgraded);
+        return Next::Stop(Stop::Carry(tunnel));
     }
     if done.keep_upstream && !shared.drain.begun() {
         worker.pool.keep(to.host, to.port, upstream, &settings.upstream, &shared.counters);

@@ -34,7 +34,6 @@ pub use shared::{Rules, Shared, Worker};
 use tunnel::Tunnel;
 
 /// What a request leaves behind.
-#[expect(clippy::large_enum_variant, reason = "moved once per request; a box would cost a tunnel more")]
 enum Next {
     /// A connection that waits for another request.
     Again(TcpStream),
@@ -43,10 +42,9 @@ enum Next {
 }
 
 /// Where the road of a connection ends.
-#[expect(clippy::large_enum_variant, reason = "moved once per connection; a box would cost a tunnel more")]
 enum Stop {
     /// It carries bytes both ways from now on.
-    Carry(Tunnel, RequestEntry),
+    Carry(Box<Tunnel>),
     /// It is over.
     Over(ConnectionEnd),
 }
@@ -62,9 +60,8 @@ pub(crate) async fn serve(mut arrival: Arrival, connection: ConnectionEntry, wor
         }
         // Boxed, so that a tunnel, which may stand for hours, does not keep the room that reading and forwarding needed.
         seen @ (Glance::Open | Glance::Decided(_)) => match Box::pin(road(arrival, seen, buffer, &worker)).await {
-            Stop::Carry(tunnel, request) => {
-                let end = tunnel.carry(&request).await;
-                request.end(end);
+            Stop::Carry(tunnel) => {
+                tunnel.carry().await;
                 ConnectionEnd::Tunneled
             }
             Stop::Over(end) => end,

@@ -36,6 +36,7 @@ pub(crate) struct Tunnel {
     first_answer: Buffer,
     idle: Duration,
     half_closed: Duration,
+    entry: RequestEntry,
     end: RequestEnd,
 }
 
@@ -71,8 +72,8 @@ pub(crate) async fn open(
     entry.sent(ESTABLISHED.len());
     entry.received(buffer.len());
     let (early, timeouts) = (std::mem::take(buffer), &visitor.rules.settings.timeouts);
-    let tunnel = Tunnel::new(client, upstream, early, Buffer::default(), timeouts, RequestEnd::Tunneled);
-    Next::Stop(Stop::Carry(tunnel, entry))
+    let buffers = [early, Buffer::default()];
+    Next::Stop(Stop::Carry(Tunnel::new(client, upstream, buffers, timeouts, entry, RequestEnd::Tunneled)))
 }
 
 /// Counts a tunnel as open while it lives.
@@ -108,59 +109,63 @@ impl Tunnel {
     pub(crate) fn new(
         client: TcpStream,
         upstream: Upstream,
-        early: Buffer,
-        first_answer: Buffer,
+        [early, first_answer]: [Buffer; 2],
         timeouts: &Timeouts,
+        entry: RequestEntry,
         end: RequestEnd,
-    ) -> Self {
+    ) -> Box<Self> {
         let (idle, half_closed) = (timeouts.tunnel_idle, timeouts.half_closed);
-        Self { client, upstream, early, first_answer, idle, half_closed, end }
+        Box::new(Self { client, upstream, early, first_answer, idle, half_closed, entry, end })
     }
 
-    /// Carries bytes until both sides have closed, one fails, or nothing moves for too long.
-    pub(crate) async fn carry(self, entry: &RequestEntry) -> RequestEnd {
-        let Self { client, upstream, early, first_answer, idle, half_closed, end } = self;
-        let _open = Open::count(&entry.worker.shared);
-        let activity = Activity::new();
-        let outcome = {
-            let mut there = pin!(pump(&client, &upstream.stream, early, Way::There, entry, &activity));
-            let mut back = pin!(pump(&upstream.stream, &client, first_answer, Way::Back, entry, &activity));
-            let mut clock = pin!(sleep(idle));
-            let mut cut = pin!(entry.worker.shared.drain.wait_for_cut());
-            let (mut there_open, mut back_open) = (true, true);
-            loop {
-                let ended = tokio::select! {
-                    ended = &mut there, if there_open => { there_open = false; ended }
-                    ended = &mut back, if back_open => { back_open = false; ended }
-                    () = &mut clock => {
-                        let limit = if there_open && back_open { idle } else { half_closed.min(idle) };
-                        let left = limit.saturating_sub(activity.idle());
-                        if left.is_zero() {
-                            break RequestEnd::Stalled;
-                        }
-                        clock.as_mut().reset(Instant::now() + left);
-                        continue;
-                    }
-                    () = &mut cut => break RequestEnd::Drained,
-                };
-                match ended {
-                    PumpEnd::ClientBroken => break RequestEnd::ClientGone,
-                    PumpEnd::UpstreamBroken => break RequestEnd::UpstreamTruncated,
-                    PumpEnd::Finished if !there_open && !back_open => break end,
-                    PumpEnd::Finished => {
-                        clock.as_mut().reset(Instant::now() + half_closed.min(idle));
-                    }
-                }
-            }
-        };
-        if outcome == end {
+    /// Carries bytes until it ends, and books how. Boxed and split in two, so that a tunnel that stands for hours holds
+    /// each of its parts once.
+    pub(crate) async fn carry(mut self: Box<Self>) {
+        let buffers = [std::mem::take(&mut self.early), std::mem::take(&mut self.first_answer)];
+        let end = self.run(buffers).await;
+        let Self { client, upstream, entry, .. } = *self;
+        if end == self.end {
             close::finished(client);
         } else {
             // The side that is still whole must not take a cut stream for a finished one.
             upstream.abort();
             close::abort(client);
         }
-        outcome
+        entry.end(end);
+    }
+
+    /// Until both sides have closed, one fails, or nothing moves for too long.
+    async fn run(&self, [early, first_answer]: [Buffer; 2]) -> RequestEnd {
+        let Self { client, upstream, idle, half_closed, entry, .. } = self;
+        let _open = Open::count(&entry.worker.shared);
+        let activity = Activity::new();
+        let mut there = pin!(pump(client, &upstream.stream, early, Way::There, entry, &activity));
+        let mut back = pin!(pump(&upstream.stream, client, first_answer, Way::Back, entry, &activity));
+        let mut clock = pin!(sleep(*idle));
+        let mut cut = pin!(entry.worker.shared.drain.wait_for_cut());
+        let (mut there_open, mut back_open) = (true, true);
+        loop {
+            let ended = tokio::select! {
+                ended = &mut there, if there_open => { there_open = false; ended }
+                ended = &mut back, if back_open => { back_open = false; ended }
+                () = &mut clock => {
+                    let limit = if there_open && back_open { *idle } else { *half_closed.min(idle) };
+                    let left = limit.saturating_sub(activity.idle());
+                    if left.is_zero() {
+                        return RequestEnd::Stalled;
+                    }
+                    clock.as_mut().reset(Instant::now() + left);
+                    continue;
+                }
+                () = &mut cut => return RequestEnd::Drained,
+            };
+            match ended {
+                PumpEnd::ClientBroken => return RequestEnd::ClientGone,
+                PumpEnd::UpstreamBroken => return RequestEnd::UpstreamTruncated,
+                PumpEnd::Finished if !there_open && !back_open => return self.end,
+                PumpEnd::Finished => clock.as_mut().reset(Instant::now() + *half_closed.min(idle)),
+            }
+        }
     }
 }
 
