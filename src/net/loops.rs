@@ -18,7 +18,8 @@ impl Loops {
     /// Remembers a connection until the guard is dropped; drop it after the socket.
     pub fn register(self: &Arc<Self>, local: SocketAddr, remote: SocketAddr) -> Outgoing {
         let (local, remote) = (canonical(local), canonical(remote));
-        self.open.entry(local).or_default().push(remote);
+        // Room for one: two connections seldom share a local port.
+        self.open.entry(local).or_insert_with(|| Vec::with_capacity(1)).push(remote);
         Outgoing { table: Arc::clone(self), local, remote }
     }
 
