@@ -80,11 +80,12 @@ impl OwnAddresses {
     }
 
     /// Whether a connection to this address would arrive here. IPv4-mapped addresses count as IPv4. Always ours: the whole of
-    /// 127.0.0.0/8, `::1`, and 0.0.0.0/8 and `::`, which Linux (and so a client's stack) connects to itself.
+    /// 127.0.0.0/8, `::1`, and 0.0.0.0 and `::`, which Linux (and so a client's stack) connects to itself. The rest of 0.0.0.0/8
+    /// it routes to the default gateway: not ours, though reserved.
     pub fn owns(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
         let always = match ip {
-            IpAddr::V4(v4) => matches!(v4.octets(), [0 | 127, ..]),
+            IpAddr::V4(v4) => v4.is_loopback() || v4.is_unspecified(),
             IpAddr::V6(v6) => v6.is_loopback() || v6.is_unspecified(),
         };
         always || self.addresses.contains(&ip)
