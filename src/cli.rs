@@ -118,6 +118,13 @@ fn gateway(args: &RunArgs) -> ExitCode {
         }
     };
     let level = log_to_stderr(settings.log.level);
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => {
+            eprintln!("floodgate: signals cannot be received: {error}");
+            return ExitCode::from(FAILURE);
+        }
+    };
     let gateway = match Gateway::start(settings) {
         Ok(gateway) => gateway,
         Err(error) => {
@@ -151,13 +158,6 @@ fn gateway(args: &RunArgs) -> ExitCode {
             error!(%error, "configuration not reloaded; the old one stays");
         }
     };
-    let mut signals = match Signals::new() {
-        Ok(signals) => signals,
-        Err(error) => {
-            error!(%error, "signals cannot be received");
-            return ExitCode::from(FAILURE);
-        }
-    };
     signals.wait_for_the_end(reload, || gateway.reopen_logs());
     info!("draining; a second signal ends it at once");
     let (_runtime, again) = signals.again();
@@ -175,7 +175,8 @@ fn log_to_stderr(level: LevelFilter) -> reload::Handle<LevelFilter, Registry> {
     handle
 }
 
-/// The signals of the process, on a runtime of their own.
+/// The signals of the process, on a runtime of their own. From the moment this exists none of them kills the process: what
+/// comes while the gateway starts is obeyed when it has.
 struct Signals {
     runtime: Runtime,
     hangup: Signal,
