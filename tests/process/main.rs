@@ -1,0 +1,10 @@
+//! The program as its users meet it: the real binary, its files, its signals and its exit codes.
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod access_log;
+mod commands;
+mod reload;
+mod rig;
+mod shortage;
+mod signals;
+mod start;
