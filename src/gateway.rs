@@ -22,7 +22,8 @@ use crate::kernel::view::KernelView;
 use crate::net::listener::{in_use, listen, no_ipv6};
 use crate::net::loops::Loops;
 use crate::net::own::{self, OwnAddresses};
-use crate::proxy::{Rules, Shared, Worker, accept};
+use crate::proxy::accept::{self, Spare};
+use crate::proxy::{Rules, Shared, Worker};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::counters::Counters;
 
@@ -105,7 +106,9 @@ impl Gateway {
             .map_err(trying("cannot open the access log"))?;
         let counters = Arc::new(Counters::new(settings.listeners.iter().map(|listener| listener.address.to_string())));
         let settings = Arc::new(settings);
-        let rules = Rules::new(Arc::clone(&settings), None, Arc::clone(&counters)).map_err(trying("resolver"))?;
+        let capacity = Capacity::new(raise_descriptor_limit(&settings));
+        let rules =
+            Rules::new(Arc::clone(&settings), None, &capacity, Arc::clone(&counters)).map_err(trying("resolver"))?;
         let shared = Arc::new(Shared {
             rules: ArcSwap::from_pointee(rules),
             own: Arc::new(ArcSwap::from_pointee(
@@ -113,7 +116,7 @@ impl Gateway {
             )),
             loops: Arc::new(Loops::default()),
             book: Arc::new(ClientBook::default()),
-            capacity: Capacity::new(raise_descriptor_limit(&settings)),
+            capacity,
             counters: Arc::clone(&counters),
             refusals: Arc::default(),
             access,
@@ -121,6 +124,7 @@ impl Gateway {
             via: pseudonym().into_boxed_str(),
             lean_close: false.into(),
             drain: crate::proxy::shared::Drain::default(),
+            spare: Spare::default(),
             accepting: 0.into(),
         });
         let mut gateway = Self {
@@ -227,8 +231,8 @@ impl Gateway {
     pub fn reload(&self, settings: Settings) -> Result<(), StartError> {
         let settings = Arc::new(settings);
         let old = self.shared.rules.load();
-        let rules =
-            Rules::new(Arc::clone(&settings), Some(&old), Arc::clone(&self.counters)).map_err(trying("resolver"))?;
+        let rules = Rules::new(Arc::clone(&settings), Some(&old), &self.shared.capacity, Arc::clone(&self.counters))
+            .map_err(trying("resolver"))?;
         self.shared.rules.store(Arc::new(rules));
         self.settings.store(settings);
         self.counters.reloads_applied.fetch_add(1, Relaxed);

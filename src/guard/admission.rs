@@ -12,6 +12,8 @@ use crate::telemetry::Counters;
 
 /// Descriptors that neither clients nor upstreams may take: admin, logs, the kernel view, listeners, spares.
 const RESERVED: u64 = 64;
+/// Look-ups in flight, box-wide, on a box with descriptors to spare.
+pub const LOOKUPS: usize = 512;
 
 /// How many sockets the process may hold, from `RLIMIT_NOFILE`.
 #[derive(Debug)]
@@ -29,6 +31,12 @@ impl Capacity {
     pub fn fits_client(&self, counters: &Counters) -> bool {
         let limit = self.descriptors.load(Relaxed);
         sockets(counters) < limit.saturating_sub(RESERVED) / 10 * 9
+    }
+
+    /// How many look-ups may be in flight. With all name servers silent, one holds up to 12 sockets: together at most a
+    /// quarter of the descriptors.
+    pub fn lookups(&self) -> usize {
+        usize::try_from(self.descriptors.load(Relaxed) / 48).unwrap_or(usize::MAX).clamp(2, LOOKUPS)
     }
 
     /// Whether one more upstream fits.

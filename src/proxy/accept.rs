@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
 use tokio::time::Instant;
@@ -37,12 +38,12 @@ pub(crate) struct Arrival {
 /// Accepts until the gateway drains.
 pub(crate) async fn run(listener: TcpListener, index: usize, worker: Arc<Worker>) -> io::Result<()> {
     let listener = sys::watch_readable(listener)?;
-    let mut spare = File::open("/dev/null").ok();
+    let accept = || worker.shared.spare.accept(listener.get_ref());
     loop {
         let mut ready = tokio::select! {
             () = worker.shared.drain.wait() => {
                 // Closing a listener resets what waits in its queue: those clients have been accepted already, as they see it.
-                while let Ok((stream, peer)) = accept(listener.get_ref()) {
+                while let Ok((stream, peer)) = accept() {
                     arrive(stream, peer, index, &worker);
                 }
                 return Ok(());
@@ -50,7 +51,7 @@ pub(crate) async fn run(listener: TcpListener, index: usize, worker: Arc<Worker>
             ready = listener.readable() => ready?,
         };
         for _ in 0..BATCH {
-            match accept(ready.get_inner()) {
+            match accept() {
                 Ok((stream, peer)) => arrive(stream, peer, index, &worker),
                 Err(Errno::AGAIN) => {
                     ready.clear_ready();
@@ -60,7 +61,7 @@ pub(crate) async fn run(listener: TcpListener, index: usize, worker: Arc<Worker>
                     worker.shared.counters.accept_errors.fetch_add(1, Relaxed);
                     if is_shortage(error) {
                         if matches!(error, Errno::MFILE | Errno::NFILE) {
-                            spend_spare(&mut spare, ready.get_inner(), index, &worker);
+                            turn_away(listener.get_ref(), index, &worker);
                         }
                         tokio::time::sleep(PAUSE).await;
                         break;
@@ -73,27 +74,54 @@ pub(crate) async fn run(listener: TcpListener, index: usize, worker: Arc<Worker>
     }
 }
 
-fn accept(listener: &TcpListener) -> Result<(TcpStream, SocketAddr), Errno> {
-    let (socket, peer) = acceptfrom_with(listener.as_fd(), SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
-    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok()).ok_or(Errno::CONNABORTED)?;
-    Ok((TcpStream::from(socket), SocketAddr::new(peer.ip().to_canonical(), peer.port())))
-}
-
 const fn is_shortage(error: Errno) -> bool {
     matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
 }
 
-/// No descriptor is left: the spare one takes a connection out of the queue, so that its client is told and the queue
-/// does not fill with clients that will have gone.
-fn spend_spare(spare: &mut Option<File>, listener: &TcpListener, index: usize, worker: &Arc<Worker>) {
-    *spare = None;
-    if let Ok((stream, _)) = accept(listener) {
+/// No descriptor is left: with the spare one, connections are taken out of the queue and closed, so that their clients are
+/// told and the queue does not fill with clients that will have gone.
+fn turn_away(listener: &TcpListener, index: usize, worker: &Arc<Worker>) {
+    let turned_away = |stream| {
         let entry = ConnectionEntry::new(worker, index);
         close::unanswered(stream);
         worker.shared.counters.refused(Reason::Overload, Form::Dropped);
         entry.end(ConnectionEnd::NoDescriptors);
+    };
+    (0..BATCH).take_while(|_| worker.shared.spare.spend(listener, turned_away)).count();
+}
+
+/// A descriptor kept for the moment when there is none. Accepting and spending exclude each other: another worker would
+/// otherwise take the descriptor that has just been freed.
+#[derive(Debug)]
+pub struct Spare(RwLock<Option<File>>);
+
+impl Default for Spare {
+    fn default() -> Self {
+        Self(RwLock::new(Self::open()))
     }
-    *spare = File::open("/dev/null").ok();
+}
+
+impl Spare {
+    fn open() -> Option<File> {
+        File::open("/dev/null").ok()
+    }
+
+    fn accept(&self, listener: &TcpListener) -> Result<(TcpStream, SocketAddr), Errno> {
+        let _accepting = self.0.read();
+        let (socket, peer) = acceptfrom_with(listener.as_fd(), SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
+        let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok()).ok_or(Errno::CONNABORTED)?;
+        Ok((TcpStream::from(socket), SocketAddr::new(peer.ip().to_canonical(), peer.port())))
+    }
+
+    /// Takes a connection with the spare descriptor and hands it to `end`, which closes it. False when there is none.
+    fn spend(&self, listener: &TcpListener, end: impl Fn(TcpStream)) -> bool {
+        let mut spare = self.0.write();
+        *spare = None;
+        let taken = acceptfrom_with(listener.as_fd(), SocketFlags::NONBLOCK | SocketFlags::CLOEXEC);
+        let taken = taken.map(|(socket, _)| end(TcpStream::from(socket))).is_ok();
+        *spare = Self::open();
+        taken
+    }
 }
 
 fn arrive(stream: TcpStream, peer: SocketAddr, index: usize, worker: &Arc<Worker>) {

@@ -3,7 +3,7 @@
 //! Owns: [`serve`], the whole life of a connection on one screen, and what all connections share.
 //! Called by: the gateway, once per worker. Never: ends a connection or a request without exactly one outcome.
 
-pub(crate) mod accept;
+pub mod accept;
 mod activity;
 mod buffer;
 mod connect;

@@ -14,6 +14,7 @@ use crate::net::ClientKey;
 use crate::net::loops::Loops;
 use crate::net::own::OwnAddresses;
 use crate::outcome::RequestEnd;
+use crate::proxy::accept::Spare;
 use crate::proxy::policy::Policy;
 use crate::proxy::pool::Pool;
 use crate::proxy::refuse::Answers;
@@ -38,7 +39,12 @@ pub struct Rules {
 impl Rules {
     /// The rules these settings make. A limiter whose rate has not changed is taken over, with what every client has used
     /// up; one whose rate has changed begins anew, since governor's state cannot be moved to another rate.
-    pub fn new(settings: Arc<Settings>, old: Option<&Self>, counters: Arc<Counters>) -> std::io::Result<Self> {
+    pub fn new(
+        settings: Arc<Settings>,
+        old: Option<&Self>,
+        capacity: &Capacity,
+        counters: Arc<Counters>,
+    ) -> std::io::Result<Self> {
         let limiter = |rate: fn(&Limits) -> Rate, built: fn(&Self) -> &Arc<Limiter>| {
             let limits = &settings.limits;
             let same = |limits: &Limits| (rate(limits), limits.clients_tracked);
@@ -48,7 +54,7 @@ impl Rules {
             }
         };
         Ok(Self {
-            resolver: Resolver::new(&settings.upstream, counters)?,
+            resolver: Resolver::new(&settings.upstream, capacity.lookups(), counters)?,
             connection_rate: limiter(|limits| limits.client_connection_rate, |rules| &rules.connection_rate),
             request_rate: limiter(|limits| limits.client_request_rate, |rules| &rules.request_rate),
             settings,
@@ -83,6 +89,8 @@ pub struct Shared {
     pub lean_close: AtomicBool,
     /// Whether the gateway is stopping.
     pub drain: Drain,
+    /// For the moment when no descriptor is left.
+    pub spare: Spare,
     /// Accept loops that run.
     pub accepting: AtomicUsize,
 }

@@ -103,12 +103,11 @@ fn clients_that_ask_for_names_nobody_answers() {
     crowd(&[], &more, |number| format!("GET http://n{number}.example/ HTTP/1.1\r\nHost: n{number}.example\r\n\r\n"));
 }
 
-/// Admission counts sockets; what the kernel gives may be less than it was promised. With one worker: of several, one may
-/// accept with the spare descriptor that another has just let go, whose clients then wait until somebody leaves.
+/// Admission counts sockets; what the kernel gives may be less than it was promised.
 #[test]
 fn no_descriptor_at_all() {
     let origin = origin("good");
-    let floodgate = Floodgate::start(&[origin], "[runtime]\nworkers = 1\n[upstream]\nidle-connections = 0");
+    let floodgate = Floodgate::start(&[origin], "[runtime]\nworkers = 2\n[upstream]\nidle-connections = 0");
     assert!(floodgate.get(origin, "/").ends_with("good"));
     eventually("the first reading of everything", || floodgate.ask_admin("/metrics").contains("floodgate_kernel"));
     eventually("its connection is over", || floodgate.metric("floodgate_connections_open") == 0);

@@ -22,18 +22,13 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::warn;
 
 use crate::config::settings::Upstream;
+use crate::guard::admission::LOOKUPS;
 use crate::outcome::RequestEnd;
 use crate::proxy::dial;
 use crate::telemetry::counters::Counters;
 
 /// At most so many addresses of one name are returned.
 pub const ADDRESSES: usize = 16;
-
-/// At most so many look-ups wait for a name server, all workers together; the next ones get what the cache knows.
-///
-/// When no server answers, one look-up holds up to 12 descriptors (two families, two servers, three sendings from
-/// fresh ports), so this many hold 6,144.
-pub const IN_FLIGHT: usize = 512;
 
 /// Answers in the cache, positive and negative; the least used make room.
 const CACHED: u64 = 4096;
@@ -52,13 +47,14 @@ pub struct Resolver {
 }
 
 impl Resolver {
-    /// A resolver with an empty cache, that asks `dns_servers` or those of /etc/resolv.conf.
+    /// A resolver with an empty cache, that asks `dns_servers` or those of /etc/resolv.conf, with at most `in_flight`
+    /// look-ups at once.
     ///
     /// An unreadable or empty /etc/resolv.conf is logged and not fatal: every name but those of /etc/hosts fails then.
     ///
     /// # Errors
     /// When the DNS client cannot be built.
-    pub fn new(settings: &Upstream, counters: Arc<Counters>) -> io::Result<Self> {
+    pub fn new(settings: &Upstream, in_flight: usize, counters: Arc<Counters>) -> io::Result<Self> {
         let servers = if settings.dns_servers.is_empty() {
             match system_conf::read_system_conf() {
                 Ok((config, _)) => config.into_parts().2,
@@ -74,7 +70,7 @@ impl Resolver {
             warn!(%error, "/etc/hosts is not used");
             Hosts::default()
         });
-        Self::with(servers, hosts, IN_FLIGHT, settings, counters)
+        Self::with(servers, hosts, in_flight, settings, counters)
     }
 
     fn with(
@@ -200,7 +196,7 @@ fn options(timeout: Duration) -> ResolverOpts {
     options.attempts = 1;
     options.num_concurrent_reqs = 2;
     // 32 by default, above which a TCP connection to a server answers "busy"
-    options.max_active_requests = 2 * IN_FLIGHT;
+    options.max_active_requests = 2 * LOOKUPS;
     options.cache_size = CACHED;
     options.positive_min_ttl = Some(Duration::from_secs(5));
     options.positive_max_ttl = Some(Duration::from_mins(5));

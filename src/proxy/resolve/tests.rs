@@ -186,7 +186,7 @@ async fn both_families_v6_first_over_the_public_door() {
     let server = Server::start().await;
     let counters = Arc::new(Counters::default());
     let settings = settings(NEVER, vec![server.address]);
-    let resolver = Resolver::new(&settings, Arc::clone(&counters)).unwrap();
+    let resolver = Resolver::new(&settings, super::LOOKUPS, Arc::clone(&counters)).unwrap();
     let both = list(&["2001:db8::1", "192.0.2.1"]);
     assert_eq!(resolver.resolve("both.test").await, both);
     assert_eq!(resolver.resolve("BOTH.test.").await, both);
