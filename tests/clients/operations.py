@@ -5,7 +5,7 @@ import signal
 import subprocess
 
 from gateway import total
-from lab import expect, tool, wait_for
+from lab import CLIENT4, GATE4, PROXY_PORT, expect, tool, wait_for
 from origin import SLOW_SIZE
 from traffic import HELLO, PROXY, curl, same_bytes, says, status
 
@@ -22,7 +22,30 @@ def everything(_bench):
     yield "access log has the request", logged
     yield "SIGUSR1: the access log is reopened", reopened
     yield "sums of the counters", sums
+    yield "clients that vanish leave no orphan", vanished
     yield "SIGTERM: downloads end, then exit 0", drained
+
+
+def vanished(bench):
+    """There is no way back to them while their answers are on the way: by default the kernel would try for 107 s."""
+    request = f"GET http://{GATE4}/ HTTP/1.1\r\nHost: {GATE4}\r\n\r\n".encode()
+    clients = [bench.lab.socket(bench.lab.client) for _ in range(50)]
+    for client in clients:
+        client.connect((GATE4, PROXY_PORT))
+    # Sent and cut before the gateway's side can have been acknowledged everywhere: what stays is an orphan of ours.
+    bench.lab.ip(bench.lab.gate, "route", "add", "blackhole", f"{CLIENT4}/32")
+    try:
+        for client in clients:
+            client.send(request)
+        left = lambda: bench.lab.run(  # noqa: E731
+            bench.lab.gate, tool("ss"), "-tnaH", "state", "connected", f"sport = :{PROXY_PORT}").must().text.splitlines()
+        wait_for("the gateway to have closed them", lambda: not any("ESTAB" in line for line in left()))
+        expect(left(), "every answer was acknowledged: nothing was tried")
+        wait_for("the last orphan to go", lambda: not left(), seconds=30)
+    finally:
+        bench.lab.ip(bench.lab.gate, "route", "del", "blackhole", f"{CLIENT4}/32")
+        for client in clients:
+            client.close()
 
 
 def healthy(bench):
