@@ -28,8 +28,8 @@ pub const LONG_ANSWER: Duration = Duration::from_secs(30);
 /// Closes after an answer that carried its length and `Connection: close`.
 ///
 /// `delivery` bounds how long the kernel goes on with a client that acknowledges nothing more: by default that would be
-/// 107 s of an orphan. `lean`: the kernel has no `TIME_WAIT` places to spare; then a client that did not close first gets a reset after it
-/// has acknowledged everything, instead of costing one.
+/// 107 s of an orphan. `lean`: the kernel has no `TIME_WAIT` places to spare; then a client that did not close first gets a
+/// reset after it has acknowledged everything, instead of costing one.
 pub async fn after_answer(stream: TcpStream, delivery: Duration, lean: bool) {
     let mut wait = FinWait::new();
     while let Some(until) = wait.look(|scrap| stream.try_read(scrap)) {
