@@ -27,6 +27,8 @@ use crate::proxy::{Rules, Shared, Worker};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::counters::Counters;
 
+/// How long cutting off what has not finished may take.
+const CUT: Duration = Duration::from_secs(2);
 /// How often a drain looks whether everything has finished.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
 
@@ -268,7 +270,10 @@ impl Gateway {
         let cut = open();
         if cut > 0 {
             self.shared.drain.cut();
-            thread::sleep(DRAIN_LOOK);
+            let until = Instant::now() + CUT;
+            while open() > 0 && Instant::now() < until {
+                thread::sleep(DRAIN_LOOK);
+            }
         }
         control::report_refusals(&self.shared);
         for thread in self.threads {

@@ -100,6 +100,14 @@ impl FinWait {
     }
 }
 
+/// Closes a connection on which nothing runs. `lean` as in [`after_answer`].
+pub fn idle(stream: TcpStream, lean: bool) {
+    if lean {
+        sys::skip_fin_wait2(&stream).unwrap_or_default();
+    }
+    drop(stream);
+}
+
 /// Ends a connection that has nothing more to say to its peer, who may still be reading.
 pub fn finished(stream: TcpStream) {
     let socket = socket2::SockRef::from(&stream);

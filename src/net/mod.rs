@@ -9,6 +9,7 @@ pub mod close;
 pub mod listener;
 pub mod loops;
 pub mod own;
+pub mod route;
 
 pub use class::Class;
 pub use client::ClientKey;

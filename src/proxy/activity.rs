@@ -1,32 +1,33 @@
 //! One clock for everything that moves in an exchange or a tunnel, whatever the direction.
 
 use std::io;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
 
 /// When something last moved, in milliseconds since it was made.
 #[derive(Debug)]
 pub(crate) struct Activity {
     made: Instant,
-    last: AtomicU32,
+    last: AtomicU64,
 }
 
 impl Activity {
     pub(crate) fn new() -> Self {
-        Self { made: Instant::now(), last: AtomicU32::new(0) }
+        Self { made: Instant::now(), last: AtomicU64::new(0) }
     }
 
     pub(crate) fn touch(&self) {
-        self.last.store(u32::try_from(self.made.elapsed().as_millis()).unwrap_or(u32::MAX), Relaxed);
+        self.last.store(u64::try_from(self.made.elapsed().as_millis()).unwrap_or(u64::MAX), Relaxed);
     }
 
     /// How long nothing has moved.
     pub(crate) fn idle(&self) -> Duration {
-        self.made.elapsed().saturating_sub(Duration::from_millis(self.last.load(Relaxed).into()))
+        self.made.elapsed().saturating_sub(Duration::from_millis(self.last.load(Relaxed)))
     }
 
     /// Waits for a socket for as long as anything moves; [`io::ErrorKind::TimedOut`] when nothing has for `limit`.
@@ -39,6 +40,26 @@ impl Activity {
             if let Ok(ready) = timeout(left, socket.ready(interest)).await {
                 return ready.map(drop);
             }
+        }
+    }
+}
+
+/// Bytes a connection may move before the others of its worker get their turn.
+const TURN: usize = 512 * 1024;
+
+/// One connection's share of its worker.
+#[derive(Debug, Default)]
+pub(crate) struct Turn {
+    moved: usize,
+}
+
+impl Turn {
+    /// Charges bytes; lets the others pass when the turn is over.
+    pub(crate) async fn moved(&mut self, bytes: usize) {
+        self.moved += bytes;
+        if self.moved >= TURN {
+            self.moved = 0;
+            yield_now().await;
         }
     }
 }

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use crate::http1::target::Host;
 use crate::net::close;
 use crate::net::loops::{Loops, Outgoing};
+use crate::net::route::arrives_here;
 use crate::outcome::RequestEnd;
 use crate::proxy::dial::dial;
 use crate::proxy::policy::Destination;
@@ -41,12 +42,11 @@ impl Upstream {
     }
 }
 
-/// A pooled connection to this destination, idle for at most `rest`, whose address may still be dialled today: the rules
-/// and our own addresses may have changed since it was opened.
-pub(crate) fn pooled(to: &Destination, worker: &Worker, visitor: &Visitor, rest: Option<Duration>) -> Option<Upstream> {
-    let (shared, limits) = (&worker.shared, &visitor.rules.settings.upstream);
-    let rest = rest.unwrap_or(limits.idle_timeout);
-    let upstream = worker.pool.take(&to.host, to.port, rest, &shared.counters)?;
+/// A pooled connection to this destination whose address may still be dialled today: the rules and our own addresses may
+/// have changed since it was opened.
+pub(crate) fn pooled(to: &Destination, worker: &Worker, visitor: &Visitor) -> Option<Upstream> {
+    let shared = &worker.shared;
+    let upstream = worker.pool.take(&to.host, to.port, &shared.counters)?;
     let own = shared.own.load();
     if visitor.policy(&own, shared).judge_address(to, upstream.address.ip()).is_err() {
         upstream.abort();
@@ -71,15 +71,6 @@ pub(crate) async fn open(
     let dialled = Box::pin(dial(&candidates, &visitor.rules.settings.upstream)).await?;
     shared.counters.connect_seconds.record(dialled.took);
     let local = dialled.stream.local_addr().map_err(|_| RequestEnd::ConnectUnreachable)?;
-    // The kernel took the destination's own address as the source: the connection has arrived on this box, by a local
-    // route that no interface shows (`ip route add local`).
-    if local.ip() == dialled.address.ip() {
-        let own = shared.own.load();
-        if !visitor.policy(&own, shared).is_own_service(to, dialled.address) {
-            close::abort(dialled.stream);
-            return Err(RequestEnd::SelfTarget);
-        }
-    }
     let outgoing = Loops::register(&shared.loops, local, dialled.address);
     let upstream = Upstream { stream: dialled.stream, address: dialled.address, _outgoing: outgoing, _open: open };
     Ok((upstream, dialled.took))
@@ -97,6 +88,9 @@ async fn candidates(to: &Destination, shared: &Arc<Shared>, visitor: &Visitor) -
     let mut candidates = Vec::with_capacity(resolved.len());
     for ip in resolved {
         match policy.judge_address(to, ip) {
+            Ok(address) if arrives_here(address) && !policy.is_own_service(to, address) => {
+                refused = RequestEnd::SelfTarget;
+            }
             Ok(address) => candidates.push(address),
             // That it is us weighs more than that it is private.
             Err(end) if refused != RequestEnd::SelfTarget => refused = end,

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 use tokio::net::TcpStream;
 
@@ -19,10 +18,6 @@ use crate::proxy::tunnel::Tunnel;
 use crate::proxy::{Next, Stop};
 use crate::proxy::{presence, refuse};
 
-/// A request that may not be sent twice takes a pooled connection only when it was used this recently: the race with the
-/// origin's own idle time-out (RFC 9112 section 9.6) is then all but impossible.
-const FRESH: Duration = Duration::from_secs(1);
-
 /// One request and its answer.
 pub(crate) async fn exchange(
     client: TcpStream,
@@ -38,7 +33,9 @@ pub(crate) async fn exchange(
     entry.received(asked.head_length);
     buffer.consume(asked.head_length);
     buffer.rest();
-    let mut pooled = connect::pooled(&to, &worker, visitor, if asked.repeatable { None } else { Some(FRESH) });
+    // An origin that closes an idle connection as a request comes leaves open whether it was carried out: what may not be
+    // sent twice is not given a used connection (RFC 9112 section 9.3.1).
+    let mut pooled = if asked.repeatable { connect::pooled(&to, &worker, visitor) } else { None };
     loop {
         let reused = pooled.is_some();
         let upstream = match pooled.take() {
@@ -64,7 +61,7 @@ pub(crate) async fn exchange(
             limits: request::head_limits(visitor),
             stall: settings.timeouts.body,
             first_byte: settings.upstream.first_byte_timeout,
-            last: shared.drain.begun(),
+            drain: &shared.drain,
         };
         match exchange.run(buffer).await {
             Ok(done) => return finished(client, upstream, done, to, entry, visitor, buffer).await,
@@ -91,6 +88,7 @@ async fn finished(
     let worker = Arc::clone(&entry.worker);
     let (shared, settings) = (&worker.shared, &visitor.rules.settings);
     if let Some(first_answer) = done.switched {
+        entry.received(buffer.len());
         let buffers = [std::mem::take(buffer), first_answer];
         let tunnel = Tunnel::new(client, upstream, buffers, &settings.timeouts, entry, RequestEnd::Upgraded);
         return Next::Stop(Stop::Carry(tunnel));

@@ -21,9 +21,11 @@ pub mod shared;
 mod tunnel;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::net::TcpStream;
 
+use crate::net::close;
 use crate::outcome::ConnectionEnd;
 use accept::Arrival;
 use buffer::Buffer;
@@ -90,7 +92,10 @@ async fn road(arrival: Arrival, seen: Glance, mut buffer: Buffer, worker: &Arc<W
         };
         decision = match request::next(&stream, &mut buffer, worker, &visitor).await {
             Ok(decision) => decision,
-            Err(end) => return Stop::Over(end),
+            Err(end) => {
+                close::idle(stream, worker.shared.lean_close.load(Relaxed));
+                return Stop::Over(end);
+            }
         };
     }
 }

@@ -34,13 +34,12 @@ struct Shelves {
 #[derive(Debug)]
 struct Idle {
     upstream: Upstream,
-    since: Instant,
     until: Instant,
 }
 
 impl Pool {
-    /// The most recently used connection to this destination, if it is still open and has been idle for at most `rest`.
-    pub(crate) fn take(&self, host: &Host, port: u16, rest: Duration, counters: &Counters) -> Option<Upstream> {
+    /// The most recently used connection to this destination, if it is still open.
+    pub(crate) fn take(&self, host: &Host, port: u16, counters: &Counters) -> Option<Upstream> {
         let now = Instant::now();
         let mut shelves = self.idle.lock();
         let key = (host.clone(), port);
@@ -49,7 +48,7 @@ impl Pool {
         let mut found = None;
         while let Some(idle) = shelf.pop() {
             taken += 1;
-            if now < idle.until && now.duration_since(idle.since) <= rest && is_quiet(&idle.upstream) {
+            if now < idle.until && is_quiet(&idle.upstream) {
                 found = Some(idle.upstream);
                 break;
             }
@@ -65,7 +64,6 @@ impl Pool {
 
     /// Keeps a connection for later; one that finds no place is closed.
     pub(crate) fn keep(&self, host: Host, port: u16, upstream: Upstream, limits: &Limits, counters: &Counters) {
-        let since = Instant::now();
         let mut shelves = self.idle.lock();
         if shelves.count >= limits.idle_connections {
             upstream.abort();
@@ -76,7 +74,7 @@ impl Pool {
             upstream.abort();
             return;
         }
-        shelf.push(Idle { upstream, since, until: since + limits.idle_timeout });
+        shelf.push(Idle { upstream, until: Instant::now() + limits.idle_timeout });
         shelves.count += 1;
         drop(shelves);
         counters.upstreams_idle.fetch_add(1, Relaxed);

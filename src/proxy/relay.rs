@@ -12,18 +12,19 @@ use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::task::coop::consume_budget;
+use tokio::sync::Notify;
 
 use crate::http1::body::{Body, BodyError, Decoder};
 use crate::http1::chunked;
 use crate::http1::head::{HeadLimits, Response, Scan, Version, offered};
 use crate::http1::rewrite::{self, ToClient};
 use crate::outcome::RequestEnd;
-use crate::proxy::activity::Activity;
+use crate::proxy::activity::{Activity, Turn};
 use crate::proxy::buffer::{BLOCK, Buffer, SMALL_READ};
 use crate::proxy::ledger::RequestEntry;
 use crate::proxy::presence;
 use crate::proxy::request::Asked;
+use crate::proxy::shared::Drain;
 use crate::telemetry::clock;
 
 /// Interim answers (1xx) passed on before one that is final.
@@ -42,8 +43,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) stall: Duration,
     /// From the end of the request to the first byte of the answer.
     pub(crate) first_byte: Duration,
-    /// The gateway is stopping: this is the connection's last answer.
-    pub(crate) last: bool,
+    /// When the gateway stops, this is the connection's last answer; when its time is over, it is cut.
+    pub(crate) drain: &'a Drain,
 }
 
 /// How far an exchange has come; both directions look at it.
@@ -52,6 +53,14 @@ struct Progress {
     activity: Activity,
     /// The request's body has been sent to its end.
     uploaded: AtomicBool,
+    /// Told when it has.
+    upload_ended: Notify,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self { activity: Activity::new(), uploaded: AtomicBool::new(false), upload_ended: Notify::new() }
+    }
 }
 
 /// What a finished exchange leaves.
@@ -79,7 +88,7 @@ pub(crate) enum Broken {
 impl Exchange<'_> {
     /// Sends the request, relays the answer. What the client sends behind its request stays in `inbound`.
     pub(crate) async fn run(&self, inbound: &mut Buffer) -> Result<Done, Broken> {
-        let progress = Progress { activity: Activity::new(), uploaded: AtomicBool::new(false) };
+        let progress = Progress::new();
         let mut decoder = Decoder::new(self.asked.body);
         let mut outbound = Cow::Borrowed(&*self.asked.forwarded);
         if !decoder.is_done() {
@@ -95,6 +104,7 @@ impl Exchange<'_> {
             biased;
             end = there => Err(self.broken(end)),
             done = back => done,
+            () = self.drain.wait_for_cut() => Err(self.broken(RequestEnd::Drained)),
         }
     }
 
@@ -102,22 +112,26 @@ impl Exchange<'_> {
     /// the exchange off; an upstream that takes no more does not, for it may have answered already.
     async fn there(
         &self,
-        mut sent: io::Result<()>,
+        mut sent: io::Result<bool>,
         inbound: &mut Buffer,
         mut decoder: Decoder,
         progress: &Progress,
     ) -> RequestEnd {
         let mut outbound = Vec::new();
+        let (mut most, mut turn) = (BLOCK, Turn::default());
         loop {
-            if let Err(error) = sent {
-                return if error.kind() == io::ErrorKind::TimedOut { RequestEnd::Stalled } else { pending().await };
+            match sent {
+                // A slow reader: what we hold for it stays small from here on.
+                Ok(waited) => most = if waited { SMALL_READ } else { (most * 2).min(BLOCK) },
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => return RequestEnd::Stalled,
+                Err(_) => return pending().await,
             }
             if decoder.is_done() {
                 break;
             }
-            match inbound.fill(BLOCK, |free| self.client.try_read(free)) {
+            match inbound.fill(most, |free| self.client.try_read(free)) {
                 Ok(0) => return RequestEnd::ClientGone,
-                Ok(_) => consume_budget().await,
+                Ok(n) => turn.moved(n).await,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     inbound.rest();
                     outbound = Vec::new();
@@ -135,10 +149,12 @@ impl Exchange<'_> {
             progress.activity.touch();
             sent = self.send_up(&outbound, inbound, progress).await;
             outbound.clear();
+            outbound.shrink_to(most);
         }
         drop(outbound);
         progress.activity.touch();
         progress.uploaded.store(true, Relaxed);
+        progress.upload_ended.notify_one();
         presence::left(self.client, inbound, || self.entry.is_answered()).await;
         RequestEnd::ClientGone
     }
@@ -203,7 +219,12 @@ impl Exchange<'_> {
                     answer.rest();
                     let uploaded = progress.uploaded.load(Relaxed);
                     let limit = if uploaded { self.first_byte } else { self.first_byte.max(self.stall) };
-                    match progress.activity.wait(limit, self.upstream, Interest::READABLE).await {
+                    let ready = tokio::select! {
+                        biased;
+                        () = progress.upload_ended.notified(), if !uploaded => continue,
+                        ready = progress.activity.wait(limit, self.upstream, Interest::READABLE) => ready,
+                    };
+                    match ready {
                         Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                             return Err(self.broken(RequestEnd::FirstByteTimeout));
                         }
@@ -226,7 +247,7 @@ impl Exchange<'_> {
         progress: &Progress,
     ) -> Result<(), Broken> {
         let mut decoder = Decoder::new(body);
-        let mut most = BLOCK;
+        let (mut most, mut turn) = (BLOCK, Turn::default());
         loop {
             gather(&mut outbound, answer, &mut decoder, to).map_err(|_| self.malformed())?;
             if !outbound.is_empty() {
@@ -249,7 +270,7 @@ impl Exchange<'_> {
                 Ok(n) if n > 0 => {
                     self.entry.fetched(n);
                     progress.activity.touch();
-                    consume_budget().await;
+                    turn.moved(n).await;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     answer.rest();
@@ -273,8 +294,8 @@ impl Exchange<'_> {
         gathered.map_err(|_| self.broken(RequestEnd::BodyMalformed))
     }
 
-    async fn send_up(&self, bytes: &[u8], inbound: &mut Buffer, progress: &Progress) -> io::Result<()> {
-        self.send(self.upstream, bytes, inbound, progress, |n| self.entry.passed_on(n)).await.map(drop)
+    async fn send_up(&self, bytes: &[u8], inbound: &mut Buffer, progress: &Progress) -> io::Result<bool> {
+        self.send(self.upstream, bytes, inbound, progress, |n| self.entry.passed_on(n)).await
     }
 
     async fn send_down(&self, bytes: &[u8], answer: &mut Buffer, progress: &Progress) -> Result<bool, Broken> {
@@ -323,7 +344,7 @@ impl Exchange<'_> {
         };
         // A client that is still sending will not be read to the end: it must know.
         let uploaded = progress.uploaded.load(Relaxed);
-        let keep_alive = self.asked.keep_alive && uploaded && !self.last && body != Body::UntilClose;
+        let keep_alive = self.asked.keep_alive && uploaded && !self.drain.begun() && body != Body::UntilClose;
         ToClient { body, keep_alive, upgrade: response.status == 101 }
     }
 

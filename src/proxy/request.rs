@@ -3,6 +3,7 @@
 
 use std::io::{self, Read};
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
@@ -10,6 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::http1::body::Body;
 use crate::http1::head::{HeadError, HeadLimits, Request, Scan, Version};
 use crate::http1::rewrite;
+use crate::net::close;
 use crate::outcome::{ConnectionEnd, RequestEnd};
 use crate::proxy::accept::Arrival;
 use crate::proxy::buffer::Buffer;
@@ -86,8 +88,11 @@ pub(crate) async fn first(
     if let Glance::Decided(decision) = seen {
         return Ok((stream, decision));
     }
-    if buffer.is_empty() {
-        first_byte(&stream, buffer, deadline, worker).await?;
+    if buffer.is_empty()
+        && let Err(end) = first_byte(&stream, buffer, deadline, worker).await
+    {
+        close::idle(stream, worker.shared.lean_close.load(Relaxed));
+        return Err(end);
     }
     let decision = finish(&stream, buffer, deadline, worker, &visitor).await;
     Ok((stream, decision))

@@ -8,13 +8,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep};
 
 use crate::config::settings::Timeouts;
 use crate::net::close;
 use crate::outcome::{ConnectionEnd, RequestEnd};
-use crate::proxy::activity::Activity;
+use crate::proxy::activity::{Activity, Turn};
 use crate::proxy::buffer::{BLOCK, Buffer, SMALL_READ};
 use crate::proxy::connect::{self, Upstream};
 use crate::proxy::ledger::RequestEntry;
@@ -217,7 +216,7 @@ async fn pump(
     entry: &RequestEntry,
     activity: &Activity,
 ) -> PumpEnd {
-    let mut most = SMALL_READ;
+    let (mut most, mut turn) = (SMALL_READ, Turn::default());
     loop {
         while !pending.is_empty() {
             match to.try_write(pending.bytes()) {
@@ -247,7 +246,7 @@ async fn pump(
                 if n == most {
                     most = (most * 2).min(BLOCK);
                 }
-                consume_budget().await;
+                turn.moved(n).await;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 pending.rest();

@@ -270,3 +270,42 @@ fn a_stalled_download_holds_little() {
     drop(client);
     rig.settled();
 }
+
+#[test]
+fn a_drain_that_is_over_cuts_every_exchange_so_that_it_shows() {
+    // To HTTP/1.0 the end of the connection is the end of the answer: an ordinary one would pass a part for the whole.
+    let endless = Origin::scripted(|_, mut stream, _| {
+        read_head(&mut stream);
+        write!(stream, "HTTP/1.0 200 OK\r\n\r\n").unwrap();
+        while stream.write_all(b"more").is_ok() {
+            thread::sleep(Duration::from_millis(10));
+        }
+    });
+    let rig = Rig::with(&[endless.address], "[timeouts]\ndrain = \"100ms\"");
+    let mut clients: Vec<_> = (0..50)
+        .map(|_| {
+            let mut client = rig.client();
+            client.send(format!("GET http://{}/ HTTP/1.0\r\n\r\n", endless.address));
+            client.head();
+            client
+        })
+        .collect();
+    assert_eq!(rig.gateway.drain(|| false), 50);
+    for client in &mut clients {
+        assert!(client.0.read_to_end(&mut Vec::new()).is_err());
+    }
+}
+
+#[test]
+fn the_first_byte_is_waited_for_from_the_end_of_the_upload() {
+    let origin = silent();
+    let rig = Rig::with(&[origin.address], "[timeouts]\nbody = \"1h\"\n[upstream]\nfirst-byte-timeout = \"200ms\"");
+    let mut client = rig.client();
+    client.send(format!("POST http://{0}/ HTTP/1.1\r\nHost: {0}\r\nContent-Length: 8\r\n\r\nhalf", origin.address));
+    thread::sleep(Duration::from_millis(400));
+    assert_eq!(rig.ends(RequestEnd::FirstByteTimeout), 0, "it is the client who is waited for");
+    client.send("half");
+    assert!(client.read_to_end().starts_with("HTTP/1.1 504 "));
+    drop(client);
+    rig.settled();
+}
