@@ -3,6 +3,7 @@
 
 mod access_log;
 mod commands;
+mod crowd;
 mod reload;
 mod rig;
 mod shortage;
