@@ -76,6 +76,42 @@ const BREAKS: &[Break] = &[
         begins: "HTTP/1.1 103",
         end: RequestEnd::UpstreamMalformed,
     },
+    Break {
+        what: "resets within the head",
+        script: |s| {
+            writes(s, b"HTTP/1.1 200 OK\r\nConte");
+            reset(s);
+        },
+        begins: "HTTP/1.1 502",
+        end: RequestEnd::UpstreamReset,
+    },
+    Break {
+        what: "resets within a body with a length",
+        script: |s| {
+            writes(s, b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf");
+            reset(s);
+        },
+        begins: "",
+        end: RequestEnd::UpstreamTruncated,
+    },
+    Break {
+        what: "resets between two chunks",
+        script: |s| {
+            writes(s, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n");
+            reset(s);
+        },
+        begins: "",
+        end: RequestEnd::UpstreamTruncated,
+    },
+    Break {
+        what: "resets instead of closing a body that ends so",
+        script: |s| {
+            writes(s, b"HTTP/1.1 200 OK\r\n\r\nhalf");
+            reset(s);
+        },
+        begins: "",
+        end: RequestEnd::UpstreamTruncated,
+    },
 ];
 
 #[test]
@@ -100,6 +136,53 @@ fn f_18_an_upstream_that_breaks_is_reported_by_where_it_broke() {
         assert_eq!(rig.ends(*end), 1, "{what}");
         assert_eq!(rig.gateway.counters.upstreams_open.load(Relaxed), 0, "{what}");
     }
+}
+
+#[test]
+fn an_upstream_that_resets_as_soon_as_it_is_connected_is_no_answer() {
+    let origin = Origin::scripted(|_, stream, _| reset(&stream));
+    let rig = Rig::new(&[origin.address]);
+    for _ in 0..20 {
+        let answer = rig.get(origin.address, "/");
+        assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    }
+    // A tunnel stands for a moment, or the reset was there before it.
+    let mut client = rig.client();
+    client.send(format!("CONNECT {0} HTTP/1.1\r\nHost: {0}\r\n\r\n", origin.address));
+    let head = client.head();
+    assert!(head.is_empty() || head.starts_with("HTTP/1.1 200 ") || head.starts_with("HTTP/1.1 502 "), "{head}");
+    drop(client);
+    rig.settled();
+    // Whether the reset arrives during the handshake or after it is up to the kernel.
+    let ends = |end| rig.ends(end);
+    assert_eq!(
+        20,
+        ends(RequestEnd::UpstreamReset) + ends(RequestEnd::ConnectUnreachable)
+            - u64::from(head.starts_with("HTTP/1.1 502 "))
+    );
+    assert_eq!(rig.gateway.counters.upstreams_open.load(Relaxed), 0);
+}
+
+#[test]
+fn a_pooled_upstream_that_resets_while_idle_is_noticed_without_a_request() {
+    let origin = Origin::scripted(|_, mut stream, _| {
+        read_head(&mut stream);
+        writes(&mut stream, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        reset(&stream);
+    });
+    let rig = Rig::new(&[origin.address]);
+    let mut client = rig.client();
+    for number in 1..=5 {
+        // Also one that may not be sent twice.
+        client.send(format!("POST http://{0}/ HTTP/1.1\r\nHost: {0}\r\nContent-Length: 0\r\n\r\n", origin.address));
+        let (head, body) = client.answer();
+        assert_eq!(body, b"ok", "{head}");
+        eventually("it is gone from the pool", || rig.gateway.counters.upstreams_open.load(Relaxed) == 0);
+        assert_eq!(rig.gateway.counters.connect_seconds.count(), number);
+    }
+    drop(client);
+    rig.settled();
+    assert_eq!(rig.ends(RequestEnd::Forwarded), 5);
 }
 
 #[test]
