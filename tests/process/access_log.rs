@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::rig::{Floodgate, echo, eventually, origin};
+use crate::rig::{Floodgate, config, echo, eventually, origin, skipped, with_mounts};
 
 /// How many requests for itself the test sends.
 const REFUSALS: u64 = 40;
@@ -120,4 +120,44 @@ fn a_full_disk_costs_lines_and_nothing_else() {
     assert!(floodgate.metric("floodgate_access_log_errors_total") >= 1);
     assert_eq!(floodgate.says("the access log cannot be written", 1).matches("/dev/full").count(), 1);
     assert_eq!(floodgate.said("the access log cannot be written").len(), 1, "said once");
+}
+
+#[test]
+fn a_disk_that_fills_up_tears_no_line_and_is_written_again_when_there_is_room() {
+    let (origin, disk) = (origin("all the same"), tempfile::tempdir().unwrap());
+    let Some(command) = with_mounts("mount -t tmpfs -o size=64k tmpfs \"$0\"", disk.path()) else {
+        return skipped("no disk may be mounted here");
+    };
+    let log = disk.path().join("access.log");
+    let more = format!("[log]\naccess = \"{}\"\naccess-format = \"json\"", log.display());
+    let floodgate = Floodgate::with(&config(&[origin], &more), command);
+    // As the gateway sees it.
+    let log = floodgate.proc("root").join(log.strip_prefix("/").unwrap());
+    let ballast = log.with_file_name("ballast");
+    std::fs::write(&ballast, vec![0; 32 * 1024]).unwrap();
+    let mut client = floodgate.client();
+    let mut sent = 0;
+    let mut ask = || {
+        assert!(client.get(origin, "/").ends_with("all the same"));
+        sent += 1;
+        sent
+    };
+    eventually("the disk is full", || {
+        ask();
+        floodgate.metric("floodgate_access_log_errors_total") >= 1
+    });
+    assert_eq!(floodgate.says("the access log cannot be written", 1).matches("access.log").count(), 1);
+    std::fs::remove_file(&ballast).unwrap();
+    let full = std::fs::metadata(&log).unwrap().len();
+    eventually("there is room", || {
+        ask();
+        std::fs::metadata(&log).unwrap().len() > full
+    });
+    let sent = ask();
+    eventually("every line is written or counted as lost", || {
+        let lines = read(&log).iter().filter(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()).count();
+        floodgate.metric("floodgate_access_log_dropped_total") + lines as u64 == sent
+    });
+    let torn = read(&log).iter().filter(|line| serde_json::from_str::<serde_json::Value>(line).is_err()).count();
+    assert!(torn <= 1, "only the line at which the disk was full may be a part: {torn}");
 }

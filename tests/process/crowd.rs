@@ -8,9 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
-use crate::rig::{Client, Floodgate, NET, eventually, origin};
+use crate::rig::{Client, Floodgate, NET, eventually, origin, raise_descriptor_limit};
 
 /// Clients at the same time.
 const CROWD: usize = 10_000;
@@ -34,9 +32,7 @@ const KEPT: u64 = 2 * 2 * 16 * 64 * 1024;
 /// As many clients as fit into half of the descriptors this process and the gateway may have; the rest is for the tests
 /// beside this one and for what the gateway keeps back.
 fn size() -> usize {
-    let hard = getrlimit(Resource::Nofile).maximum;
-    setrlimit(Resource::Nofile, Rlimit { current: hard, maximum: hard }).unwrap();
-    let fit = hard.map_or(CROWD, |hard| usize::try_from(hard / 2).unwrap());
+    let fit = raise_descriptor_limit() / 2;
     if fit < CROWD {
         // Past the harness, which would keep it to itself.
         let line = format!("reduced: {fit} clients instead of {CROWD}, for the open-files limit of this process\n");

@@ -4,6 +4,8 @@
 mod access_log;
 mod commands;
 mod crowd;
+mod names;
+mod network;
 mod reload;
 mod rig;
 mod shortage;

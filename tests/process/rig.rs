@@ -3,13 +3,13 @@
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use tempfile::TempDir;
 
 /// A safety net against a hanging test, not a limit of anything tested.
@@ -25,6 +25,34 @@ pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(Instant::now() < until, "not reached: {what}");
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Tells that a test did not run, past the harness, which would keep it to itself.
+pub(crate) fn skipped(why: &str) {
+    std::io::stderr().write_all(format!("skipped: {why}\n").as_bytes()).unwrap();
+}
+
+/// Raises the limit of open files of this process, which started processes inherit, as far as it may be: to how many.
+pub(crate) fn raise_descriptor_limit() -> usize {
+    let hard = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: hard, maximum: hard }).unwrap();
+    hard.map_or(usize::MAX, |hard| usize::try_from(hard).unwrap())
+}
+
+/// The binary in a mount namespace of its own, in which this shell command has been run; its `$0` is `argument`.
+/// `None` where none may be made.
+pub(crate) fn with_mounts(command: &str, argument: &Path) -> Option<Command> {
+    let line = format!("{command} && exec \"$@\"");
+    // As root, or as root of a user namespace of its own.
+    [["--mount"].as_slice(), &["--mount", "--user", "--map-root-user"]].into_iter().find_map(|kind| {
+        let unshared = |end: &str| {
+            let mut unshare = Command::new("unshare");
+            unshare.args(kind).args(["sh", "-c", &line]).arg(argument).arg(end);
+            unshare
+        };
+        let works = unshared("true").output().is_ok_and(|output| output.status.success());
+        works.then(|| unshared(BINARY))
+    })
 }
 
 /// Runs a command to its end, with this on its standard input.
