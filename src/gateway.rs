@@ -146,11 +146,12 @@ impl Gateway {
 
     fn start_worker(&mut self, number: usize, sockets: Vec<(usize, TcpListener)>) -> Result<(), StartError> {
         let worker = Arc::new(Worker { shared: Arc::clone(&self.shared), pool: crate::proxy::pool::Pool::default() });
+        // Counted before the thread runs: a drain that begins at once must not take it for done.
+        self.shared.accepting.fetch_add(sockets.len(), Relaxed);
         self.start_thread(format!("worker-{number}"), move |runtime| {
             let _entered = runtime.enter();
             for (index, socket) in sockets {
                 let worker = Arc::clone(&worker);
-                worker.shared.accepting.fetch_add(1, Relaxed);
                 tokio::spawn(async move {
                     if let Err(error) = accept::run(socket, index, Arc::clone(&worker)).await {
                         warn!(%error, index, "listener stopped");

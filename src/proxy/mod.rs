@@ -82,8 +82,13 @@ async fn road(arrival: Arrival, seen: Glance, mut buffer: Buffer, worker: &Arc<W
     loop {
         let entry = RequestEntry::new(worker, &visitor);
         let next = match decision {
-            Decision::Tunnel(asked, to) => tunnel::open(stream, asked, to, entry, &visitor, &mut buffer).await,
-            Decision::Forward(asked, to) => forward::exchange(stream, asked, to, entry, &visitor, &mut buffer).await,
+            // Boxed: a connection that only waits for a request does not hold the room for one.
+            Decision::Tunnel(asked, to) => {
+                Box::pin(tunnel::open(stream, asked, to, entry, &visitor, &mut buffer)).await
+            }
+            Decision::Forward(asked, to) => {
+                Box::pin(forward::exchange(stream, asked, to, entry, &visitor, &mut buffer)).await
+            }
             Decision::Refuse(end, to_head) => refuse::answer(stream, end, to_head, entry, &mut buffer).await,
         };
         stream = match next {

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 
+use rustix::net::{RecvFlags, recv};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
@@ -128,7 +129,12 @@ async fn first_byte(
                 tokio::select! {
                     biased;
                     ready = timeout_at(until, stream.readable()) => if ready.is_err() { return Err(ConnectionEnd::Empty) },
-                    () = worker.shared.drain.wait() => return Err(ConnectionEnd::Drained),
+                    () = worker.shared.drain.wait() => {
+                        // What the kernel has and the reactor has not told yet came before the end.
+                        let unheard = |free: &mut [u8]| Ok(recv(stream, free, RecvFlags::DONTWAIT)?.1);
+                        let come = buffer.fill(READ, unheard).is_ok_and(|n| n > 0);
+                        return if come { Ok(()) } else { Err(ConnectionEnd::Drained) };
+                    }
                 }
             }
             _ => return Err(ConnectionEnd::Empty),
