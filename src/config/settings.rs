@@ -95,6 +95,18 @@ pub struct Clients {
     pub exempt: Vec<IpNet>,
 }
 
+impl Clients {
+    /// Whether this address, canonical, is served.
+    pub fn serves(&self, address: IpAddr) -> bool {
+        self.allow.iter().any(|net| net.contains(&address))
+    }
+
+    /// Whether it is never limited.
+    pub fn exempts(&self, address: IpAddr) -> bool {
+        self.exempt.iter().any(|net| net.contains(&address))
+    }
+}
+
 /// `[destinations]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Destinations {

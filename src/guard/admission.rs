@@ -81,7 +81,7 @@ pub struct Gate<'a> {
 /// Decides. The connection itself is already counted in `connections_open`.
 pub fn admit(address: IpAddr, gate: &Gate<'_>) -> Admission {
     let address = address.to_canonical();
-    if !gate.clients.allow.iter().any(|net| net.contains(&address)) {
+    if !gate.clients.serves(address) {
         return Admission::Close(ConnectionEnd::ClientDenied);
     }
     let open = gate.counters.connections_open.load(Relaxed);
@@ -90,7 +90,7 @@ pub fn admit(address: IpAddr, gate: &Gate<'_>) -> Admission {
     }
     let client = ClientKey::new(address);
     let seat = gate.book.enter(client);
-    if gate.clients.exempt.iter().any(|net| net.contains(&address)) {
+    if gate.clients.exempts(address) {
         return Admission::Serve(seat);
     }
     let limit = gate.limits.client_connections;

@@ -1,7 +1,6 @@
 //! Forwarding a request: take or open an upstream, exchange, keep both connections for the next one.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::net::TcpStream;
 
@@ -66,7 +65,7 @@ pub(crate) async fn exchange(
         match exchange.run(buffer).await {
             Ok(done) => return finished(client, upstream, done, to, entry, visitor, buffer).await,
             // The one retry (RFC 9112 section 9.3.1): the origin closed an idle connection as we took it.
-            Err(Broken::Unheard) if reused && asked.repeatable => upstream.abort(),
+            Err(Broken::Unheard) if reused => upstream.abort(),
             Err(broken) => {
                 upstream.abort();
                 return failed(client, broken, &asked, entry, buffer).await;
@@ -102,7 +101,7 @@ async fn finished(
     if done.keep_client {
         return Next::Again(client);
     }
-    close::after_answer(client, close::LONG_ANSWER, shared.lean_close.load(Relaxed)).await;
+    close::after_answer(client, close::LONG_ANSWER, shared.is_lean()).await;
     Next::Stop(Stop::Over(ConnectionEnd::Served))
 }
 

@@ -21,7 +21,6 @@ pub mod shared;
 mod tunnel;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::net::TcpStream;
 
@@ -98,7 +97,7 @@ async fn road(arrival: Arrival, seen: Glance, mut buffer: Buffer, worker: &Arc<W
         decision = match request::next(&stream, &mut buffer, worker, &visitor).await {
             Ok(decision) => decision,
             Err(end) => {
-                close::idle(stream, worker.shared.lean_close.load(Relaxed));
+                close::idle(stream, worker.shared.is_lean());
                 return Stop::Over(end);
             }
         };

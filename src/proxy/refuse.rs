@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use rustix::net::{SendFlags, send};
 use tokio::net::TcpStream;
@@ -118,7 +117,7 @@ pub(crate) async fn answer(
             entry.status(status);
             entry.sent(bytes.len());
         }
-        close::after_answer(stream, close::SHORT_ANSWER, shared.lean_close.load(Relaxed)).await;
+        close::after_answer(stream, close::SHORT_ANSWER, shared.is_lean()).await;
     }
     entry.end(end);
     Next::Stop(Stop::Over(connection_end(end)))
@@ -141,7 +140,7 @@ pub(crate) async fn at_once(
         entry.status(status);
         entry.sent(bytes.len());
     }
-    close::after_answer_unwatched(stream, close::SHORT_ANSWER, shared.lean_close.load(Relaxed)).await;
+    close::after_answer_unwatched(stream, close::SHORT_ANSWER, shared.is_lean()).await;
     entry.end(end);
     connection_end(end)
 }

@@ -3,7 +3,6 @@
 
 use std::io::{self, Read};
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering::Relaxed;
 
 use rustix::net::{RecvFlags, recv};
 use tokio::net::TcpStream;
@@ -92,7 +91,7 @@ pub(crate) async fn first(
     if buffer.is_empty()
         && let Err(end) = first_byte(&stream, buffer, deadline, worker).await
     {
-        close::idle(stream, worker.shared.lean_close.load(Relaxed));
+        close::idle(stream, worker.shared.is_lean());
         return Err(end);
     }
     let decision = finish(&stream, buffer, deadline, worker, &visitor).await;

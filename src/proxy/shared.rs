@@ -1,6 +1,6 @@
 //! What all connections share; nothing else is global.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
@@ -95,6 +95,13 @@ pub struct Shared {
     pub accepting: AtomicUsize,
 }
 
+impl Shared {
+    /// Whether closes should cost no `TIME_WAIT` (see [`crate::net::close`]).
+    pub(crate) fn is_lean(&self) -> bool {
+        self.lean_close.load(Relaxed)
+    }
+}
+
 /// A worker: a thread with its own runtime, its own listener sockets and its own idle upstreams.
 #[derive(Debug)]
 pub struct Worker {
@@ -129,8 +136,8 @@ impl Visitor {
         if self.over_limit.is_some() {
             return self.over_limit;
         }
-        let exempt = |ip: IpAddr| self.rules.settings.clients.exempt.iter().any(|net| net.contains(&ip));
-        let allowed = exempt(self.peer.ip()) || self.rules.request_rate.allows(self.client());
+        let exempt = self.rules.settings.clients.exempts(self.peer.ip());
+        let allowed = exempt || self.rules.request_rate.allows(self.client());
         (!allowed).then_some(RequestEnd::RateLimited)
     }
 }
