@@ -145,7 +145,7 @@ impl Gateway {
     }
 
     fn start_worker(&mut self, number: usize, sockets: Vec<(usize, TcpListener)>) -> Result<(), StartError> {
-        let worker = Arc::new(Worker { shared: Arc::clone(&self.shared), pool: crate::proxy::pool::Pool::default() });
+        let worker = Arc::new(Worker::new(Arc::clone(&self.shared)));
         // Counted before the thread runs: a drain that begins at once must not take it for done.
         self.shared.accepting.fetch_add(sockets.len(), Relaxed);
         self.start_thread(format!("worker-{number}"), move |runtime| {
@@ -159,6 +159,10 @@ impl Gateway {
                     worker.shared.accepting.fetch_sub(1, Relaxed);
                 });
             }
+            let lingers = Arc::clone(&worker);
+            tokio::spawn(async move {
+                lingers.lingering.run(|| lingers.shared.is_lean(), crate::proxy::Refused::closed).await;
+            });
             tokio::spawn(async move { worker.pool.sweep(&worker.shared.counters).await });
         })
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::kernel::sys;
 
@@ -31,27 +31,16 @@ pub const LONG_ANSWER: Duration = Duration::from_secs(30);
 /// 107 s of an orphan. `lean`: the kernel has no `TIME_WAIT` places to spare; then a client that did not close first gets a
 /// reset after it has acknowledged everything, instead of costing one.
 pub async fn after_answer(stream: TcpStream, delivery: Duration, lean: bool) {
-    let mut wait = FinWait::new();
-    while let Some(until) = wait.look(|scrap| stream.try_read(scrap)) {
+    let mut wait = FinWait::new(Instant::now());
+    while let Some(until) = wait.look(Instant::now(), |scrap| stream.try_read(scrap)) {
         timeout_at(until, stream.ready(Interest::READABLE)).await.map(drop).unwrap_or_default();
     }
     wait.release(stream, delivery, lean);
 }
 
-/// The same for a socket the reactor does not know: it is looked at after 1, 2, 4 … ms. A client that retries at once has
-/// closed by the first look, and two system calls and an event less are an eighth of what its refusal costs.
-pub async fn after_answer_unwatched(mut stream: std::net::TcpStream, delivery: Duration, lean: bool) {
-    let mut wait = FinWait::new();
-    let mut pause = Duration::from_millis(1);
-    while let Some(until) = wait.look(|scrap| stream.read(scrap)) {
-        sleep_until(until.min(Instant::now() + pause)).await;
-        pause *= 2;
-    }
-    wait.release(stream, delivery, lean);
-}
-
 /// Waiting for a client's FIN, within limits.
-struct FinWait {
+#[derive(Debug)]
+pub(super) struct FinWait {
     begun: Instant,
     quiet_until: Instant,
     discarded: usize,
@@ -60,15 +49,17 @@ struct FinWait {
 }
 
 impl FinWait {
-    fn new() -> Self {
-        let begun = Instant::now();
+    pub(super) fn new(begun: Instant) -> Self {
         Self { begun, quiet_until: begun + QUIET, discarded: 0, closed: false }
     }
 
     /// Discards what has come. `Some` is until when to wait for more, `None` the end of the wait.
-    fn look(&mut self, mut read: impl FnMut(&mut [u8]) -> io::Result<usize>) -> Option<Instant> {
+    pub(super) fn look(
+        &mut self,
+        now: Instant,
+        mut read: impl FnMut(&mut [u8]) -> io::Result<usize>,
+    ) -> Option<Instant> {
         loop {
-            let now = Instant::now();
             match read(&mut [0; 1024]) {
                 Ok(0) => self.closed = true,
                 Ok(n) => {
@@ -89,7 +80,7 @@ impl FinWait {
 
     /// Closes. What is left to do for a client that has not closed is the kernel's, for as long as it is told:
     /// RFC 5482's user timeout applies to orphans.
-    fn release(self, stream: impl AsFd, delivery: Duration, lean: bool) {
+    pub(super) fn release(self, stream: impl AsFd, delivery: Duration, lean: bool) {
         if !self.closed {
             socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(delivery)).unwrap_or_default();
             if lean {

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -39,20 +40,26 @@ pub(crate) struct Arrival {
 pub(crate) async fn run(listener: TcpListener, index: usize, worker: Arc<Worker>) -> io::Result<()> {
     let listener = sys::watch_readable(listener)?;
     let accept = || worker.shared.spare.accept(listener.get_ref());
+    let mut batch = Vec::with_capacity(BATCH);
     loop {
         let mut ready = tokio::select! {
             () = worker.shared.drain.wait() => {
                 // Closing a listener resets what waits in its queue: those clients have been accepted already, as they see it.
-                while let Ok((stream, peer)) = accept() {
-                    arrive(stream, peer, index, &worker);
+                loop {
+                    match accept() {
+                        Ok((stream, peer)) => arrive(stream, peer, index, &worker),
+                        Err(error) if error == Errno::AGAIN || is_shortage(error) => return Ok(()),
+                        Err(_) => {}
+                    }
                 }
-                return Ok(());
             }
             ready = listener.readable() => ready?,
         };
+        // All of a turn are accepted before the first is looked at: most requests have arrived by then.
+        let mut shortage = None;
         for _ in 0..BATCH {
             match accept() {
-                Ok((stream, peer)) => arrive(stream, peer, index, &worker),
+                Ok(arrived) => batch.push(arrived),
                 Err(Errno::AGAIN) => {
                     ready.clear_ready();
                     break;
@@ -60,15 +67,21 @@ pub(crate) async fn run(listener: TcpListener, index: usize, worker: Arc<Worker>
                 Err(error) => {
                     worker.shared.counters.accept_errors.fetch_add(1, Relaxed);
                     if is_shortage(error) {
-                        if matches!(error, Errno::MFILE | Errno::NFILE) {
-                            turn_away(listener.get_ref(), index, &worker);
-                        }
-                        tokio::time::sleep(PAUSE).await;
+                        shortage = Some(error);
                         break;
                     }
                     // Anything else is about one connection (accept(2): network errors already pending on it are passed on).
                 }
             }
+        }
+        for (stream, peer) in batch.drain(..) {
+            arrive(stream, peer, index, &worker);
+        }
+        if let Some(error) = shortage {
+            if matches!(error, Errno::MFILE | Errno::NFILE) {
+                turn_away(listener.get_ref(), index, &worker);
+            }
+            tokio::time::sleep(PAUSE).await;
         }
         tokio::task::yield_now().await;
     }
@@ -124,7 +137,12 @@ impl Spare {
     }
 }
 
+/// Admits and serves. A panic ends this connection, which is booked as that, and not the listener.
 fn arrive(stream: TcpStream, peer: SocketAddr, index: usize, worker: &Arc<Worker>) {
+    catch_unwind(AssertUnwindSafe(|| admitted(stream, peer, index, worker))).unwrap_or_default();
+}
+
+fn admitted(stream: TcpStream, peer: SocketAddr, index: usize, worker: &Arc<Worker>) {
     let shared = &worker.shared;
     let mut entry = ConnectionEntry::new(worker, index);
     let rules = shared.rules.load_full();
@@ -152,5 +170,5 @@ fn arrive(stream: TcpStream, peer: SocketAddr, index: usize, worker: &Arc<Worker
     let patience = rules.settings.timeouts.head;
     let deadline = Instant::now() + if over_limit.is_some() { patience / 5 } else { patience };
     let arrival = Arrival { stream, visitor: Visitor { rules, peer, over_limit }, deadline };
-    tokio::spawn(super::serve(arrival, entry, Arc::clone(worker)));
+    super::serve(arrival, entry, worker);
 }

@@ -29,7 +29,7 @@ use crate::outcome::ConnectionEnd;
 use accept::Arrival;
 use buffer::Buffer;
 use ledger::{ConnectionEntry, RequestEntry};
-pub use refuse::Answers;
+pub use refuse::{Answers, Refused};
 use request::{Decision, Glance};
 pub use shared::{Rules, Shared, Worker};
 use tunnel::Tunnel;
@@ -51,22 +51,29 @@ enum Stop {
 }
 
 /// One connection, from the seat it was given to its one outcome.
-pub(crate) async fn serve(mut arrival: Arrival, connection: ConnectionEntry, worker: Arc<Worker>) {
+pub(crate) fn serve(mut arrival: Arrival, connection: ConnectionEntry, worker: &Arc<Worker>) {
     let mut buffer = Buffer::default();
-    let end = match request::glance(&mut arrival, &mut buffer, &worker) {
-        Glance::Gone => ConnectionEnd::Empty,
-        // Most refusals end here, before the reactor knows the socket and before the road is made.
+    match request::glance(&mut arrival, &mut buffer, worker) {
+        Glance::Gone => connection.end(ConnectionEnd::Empty),
+        // Most refusals end here, before there is a task, or a reactor that knows the socket.
         Glance::Decided(Decision::Refuse(end, to_head)) => {
-            refuse::at_once(arrival, end, to_head, &mut buffer, &worker).await
+            refuse::at_once(arrival, connection, end, to_head, &mut buffer, worker);
         }
-        // Boxed, so that a tunnel, which may stand for hours, does not keep the room that reading and forwarding needed.
-        seen @ (Glance::Open | Glance::Decided(_)) => match Box::pin(road(arrival, seen, buffer, &worker)).await {
-            Stop::Carry(tunnel) => {
-                tunnel.carry().await;
-                ConnectionEnd::Tunneled
-            }
-            Stop::Over(end) => end,
-        },
+        seen @ (Glance::Open | Glance::Decided(_)) => {
+            tokio::spawn(travel(arrival, seen, buffer, connection, Arc::clone(worker)));
+        }
+    }
+}
+
+/// The rest of its life, for a connection that is not over at first sight.
+async fn travel(arrival: Arrival, seen: Glance, buffer: Buffer, connection: ConnectionEntry, worker: Arc<Worker>) {
+    // Boxed, so that a tunnel, which may stand for hours, does not keep the room that reading and forwarding needed.
+    let end = match Box::pin(road(arrival, seen, buffer, &worker)).await {
+        Stop::Carry(tunnel) => {
+            tunnel.carry().await;
+            ConnectionEnd::Tunneled
+        }
+        Stop::Over(end) => end,
     };
     connection.end(end);
 }

@@ -10,7 +10,7 @@ use crate::net::{ClientKey, close};
 use crate::outcome::{ConnectionEnd, RequestEnd};
 use crate::proxy::accept::Arrival;
 use crate::proxy::buffer::Buffer;
-use crate::proxy::ledger::RequestEntry;
+use crate::proxy::ledger::{ConnectionEntry, RequestEntry};
 use crate::proxy::request;
 use crate::proxy::shared::Worker;
 use crate::proxy::{Next, Stop};
@@ -123,26 +123,41 @@ pub(crate) async fn answer(
     Next::Stop(Stop::Over(connection_end(end)))
 }
 
-/// The same on a connection the reactor does not know. One small segment always fits into a socket that has sent nothing.
-pub(crate) async fn at_once(
+/// The same on a connection the reactor does not know, without waiting and without an allocation: one small segment always
+/// fits into a socket that has sent nothing, and the worker waits for the client's FIN together with all the others'.
+pub(crate) fn at_once(
     arrival: Arrival,
+    connection: ConnectionEntry,
     end: RequestEnd,
     to_head: bool,
     buffer: &mut Buffer,
     worker: &Arc<Worker>,
-) -> ConnectionEnd {
+) {
     let Arrival { stream, visitor, .. } = arrival;
-    let shared = &worker.shared;
     let entry = RequestEntry::new(worker, &visitor);
     note(&entry, end, buffer);
-    let (status, bytes) = shared.answers.of(end, to_head);
+    let (status, bytes) = worker.shared.answers.of(end, to_head);
     if send(&stream, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT).is_ok_and(|sent| sent == bytes.len()) {
         entry.status(status);
         entry.sent(bytes.len());
     }
-    close::after_answer_unwatched(stream, close::SHORT_ANSWER, shared.is_lean()).await;
-    entry.end(end);
-    connection_end(end)
+    worker.lingering.add(stream, Refused { connection, request: entry, end });
+}
+
+/// A refusal whose answer is on its way: in the books as soon as its connection is closed.
+#[derive(Debug)]
+pub struct Refused {
+    connection: ConnectionEntry,
+    request: RequestEntry,
+    end: RequestEnd,
+}
+
+impl Refused {
+    /// The connection is closed.
+    pub(crate) fn closed(self) {
+        self.request.end(self.end);
+        self.connection.end(connection_end(self.end));
+    }
 }
 
 /// Charges the client, while its request line can still be read, and forgets the request.

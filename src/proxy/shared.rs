@@ -11,13 +11,14 @@ use crate::config::Settings;
 use crate::config::settings::{Limits, Rate};
 use crate::guard::{Capacity, ClientBook, Limiter};
 use crate::net::ClientKey;
+use crate::net::lingering::Lingering;
 use crate::net::loops::Loops;
 use crate::net::own::OwnAddresses;
 use crate::outcome::RequestEnd;
 use crate::proxy::accept::Spare;
 use crate::proxy::policy::Policy;
 use crate::proxy::pool::Pool;
-use crate::proxy::refuse::Answers;
+use crate::proxy::refuse::{Answers, Refused};
 use crate::proxy::resolve::Resolver;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::counters::Counters;
@@ -109,6 +110,15 @@ pub struct Worker {
     pub shared: Arc<Shared>,
     /// Idle connections to origins, opened by this worker.
     pub pool: Pool,
+    /// Refused connections that wait for their client's FIN.
+    pub lingering: Lingering<Refused>,
+}
+
+impl Worker {
+    /// One that has nothing yet.
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, pool: Pool::default(), lingering: Lingering::default() }
+    }
 }
 
 /// Who a connection comes from and what it is judged by.
