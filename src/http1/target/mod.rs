@@ -10,6 +10,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use memchr::{memchr, memchr2};
+use smol_str::{SmolStr, StrExt};
 
 use super::head::HeadError;
 
@@ -87,7 +88,7 @@ pub enum Host {
     /// An address literal in any spelling, canonical: an IPv4-mapped address is its IPv4 address.
     Address(IpAddr),
     /// A name: lower case, without a trailing dot, labels of `[a-z0-9_-]`, at most 253 bytes, and not an address to any stack.
-    Name(Box<str>),
+    Name(SmolStr),
 }
 
 /// A host and, if one is written, a port.
@@ -228,7 +229,7 @@ impl Host {
             return Err(AuthorityError::Host);
         }
         let name = std::str::from_utf8(name).map_err(|_| AuthorityError::Host)?;
-        Ok(Self::Name(name.to_ascii_lowercase().into_boxed_str()))
+        Ok(Self::Name(name.to_ascii_lowercase_smolstr()))
     }
 
     /// What IDNA makes of a host with non-ASCII characters: full-width digits and dots, soft hyphens and the like.
