@@ -1,11 +1,8 @@
 //! What a request costs before any socket is involved: reading its head, judging it, rewriting it.
-//!
-//! `cargo bench --bench request`
-#![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 use std::hint::black_box;
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::Criterion;
 use floodgate::config::Settings;
 use floodgate::http1::head::{HeadLimits, Request, Scan};
 use floodgate::http1::rewrite;
@@ -15,7 +12,7 @@ use floodgate::proxy::policy::Policy;
 const LIMITS: HeadLimits = HeadLimits { size: 16 * 1024, target: 8 * 1024, fields: 100 };
 
 /// The request of the storm: the proxy's own address, a handful of fields.
-const SELF_TARGET: &[u8] =
+pub(crate) const SELF_TARGET: &[u8] =
     b"POST http://10.115.5.2/mmtls/00006a5e HTTP/1.1\r\nAccept: */*\r\nCache-Control: no-cache\r\n\
     Connection: close\r\nContent-Length: 0\r\nContent-Type: application/octet-stream\r\nHost: 10.115.5.2\r\n\
     Upgrade: mmtls\r\nUser-Agent: Client\r\n\r\n";
@@ -27,7 +24,7 @@ const PAGE: &[u8] = b"GET http://www.example.com/a/path?with=a&query=too HTTP/1.
     Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8\r\n\
     Accept-Encoding: gzip, deflate\r\nAccept-Language: en-GB,en;q=0.9\r\nCookie: session=0123456789abcdef\r\n\r\n";
 
-fn request(c: &mut Criterion) {
+pub(crate) fn bench(c: &mut Criterion) {
     let settings = Settings::defaults();
     let own = OwnAddresses::new([("10.115.5.2".parse().unwrap(), None)], []);
     let policy = Policy { settings: &settings, own: &own, via: "floodgate-0123456789abcdef" };
@@ -47,6 +44,3 @@ fn request(c: &mut Criterion) {
         });
     }
 }
-
-criterion_group!(benches, request);
-criterion_main!(benches);
