@@ -114,3 +114,97 @@ impl<T> Drop for Cleared<'_, T> {
         drop(given_up);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::time::Duration;
+
+    use tokio::time::{Instant, sleep, timeout};
+
+    use super::Lingering;
+
+    /// Both ends of a connection; ours does not block.
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (ours, _) = listener.accept().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        (ours, client)
+    }
+
+    /// Runs until `guests` have left, and tells how long it took on the virtual clock.
+    async fn run_until(lingering: &Lingering<()>, guests: usize) -> Duration {
+        let (begun, left) = (Instant::now(), AtomicUsize::new(0));
+        let run = lingering.run(
+            || false,
+            |()| {
+                left.fetch_add(1, Relaxed);
+            },
+        );
+        let all = async {
+            while left.load(Relaxed) < guests {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::select! { () = run => {}, () = all => {} }
+        begun.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_has_closed_is_let_go_at_the_first_look_and_a_silent_one_after_200_ms() {
+        let lingering = Lingering::default();
+        let (ours, client) = pair();
+        drop(client);
+        lingering.add(ours, ());
+        let took = run_until(&lingering, 1).await;
+        assert!(took < Duration::from_millis(5), "{took:?}");
+
+        let (ours, mut client) = pair();
+        lingering.add(ours, ());
+        let took = run_until(&lingering, 1).await;
+        assert!((200..210).contains(&took.as_millis()), "{took:?}");
+        assert_eq!(client.read(&mut [0; 1]).unwrap(), 0, "an ordinary end");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_goes_on_sending_is_read_for_a_second_and_newcomers_do_not_wait_for_it() {
+        let lingering = Arc::new(Lingering::default());
+        let (ours, mut client) = pair();
+        lingering.add(ours, "sends");
+        let order = Arc::new(parking_lot::Mutex::new(Vec::new()));
+        let begun = Instant::now();
+        let running = tokio::spawn({
+            let (lingering, order) = (Arc::clone(&lingering), Arc::clone(&order));
+            async move { lingering.run(|| false, |guest| order.lock().push((guest, begun.elapsed().as_millis()))).await }
+        });
+        for turn in 0..30 {
+            client.write_all(b"more").unwrap_or_default();
+            sleep(Duration::from_millis(50)).await;
+            if turn == 9 {
+                let (ours, gone) = pair();
+                drop(gone);
+                lingering.add(ours, "gone");
+            }
+        }
+        let order = order.lock().clone();
+        let [("gone", at), ("sends", until)] = order[..] else { panic!("{order:?}") };
+        assert!((500..505).contains(&at), "{order:?}");
+        assert!((1_000..1_100).contains(&until), "{order:?}");
+        running.abort();
+    }
+
+    #[tokio::test]
+    async fn what_is_left_when_it_stops_is_given_up() {
+        let lingering = Lingering::default();
+        let guest = Arc::new(());
+        let (ours, mut client) = pair();
+        lingering.add(ours, Arc::clone(&guest));
+        timeout(Duration::from_millis(20), lingering.run(|| false, drop)).await.unwrap_err();
+        assert_eq!(Arc::strong_count(&guest), 1);
+        assert_eq!(client.read(&mut [0; 1]).unwrap(), 0);
+    }
+}
