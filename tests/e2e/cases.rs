@@ -37,13 +37,13 @@ fn text<'v>(case: &'v Value, key: &str) -> &'v str {
 }
 
 /// A name server that knows no name, and counts what it is asked.
-struct NoNames {
-    address: SocketAddr,
+pub(crate) struct NoNames {
+    pub(crate) address: SocketAddr,
     asked: Arc<AtomicU64>,
 }
 
 impl NoNames {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
         let asked = Arc::new(AtomicU64::new(0));

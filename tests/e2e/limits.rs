@@ -9,7 +9,7 @@ use socket2::{Domain, Socket, Type};
 use crate::rig::{Client, Origin, Rig, eventually, field};
 
 /// A client with this source address; all of 127/8 is ours to use.
-fn from(source: [u8; 4], to: SocketAddr) -> Client {
+pub(crate) fn from(source: [u8; 4], to: SocketAddr) -> Client {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::new(Ipv4Addr::from(source).into(), 0).into()).unwrap();
     socket.connect(&to.into()).unwrap();

@@ -11,6 +11,7 @@
 
 mod cases;
 mod closes;
+mod conformance;
 mod connect;
 mod faults;
 mod forward;
