@@ -7,3 +7,4 @@ mod connect;
 mod fields;
 mod hop_by_hop;
 mod request_line;
+mod table;
