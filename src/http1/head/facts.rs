@@ -135,9 +135,10 @@ impl<'b> Facts<'b> {
         self.close || (!self.connection && self.proxy_close)
     }
 
-    /// The `Upgrade` field, if `Connection` announces it and there is exactly one.
+    /// The `Upgrade` field, if `Connection` announces it, there is exactly one, and it names a protocol.
     pub(super) fn upgrade(&self) -> Option<&'b [u8]> {
-        self.upgrade.filter(|_| self.upgrade_option && !self.upgraded_twice)
+        let named = |protocols| fields::members(protocols).next().is_some();
+        self.upgrade.filter(|protocols| self.upgrade_option && !self.upgraded_twice && named(protocols))
     }
 
     /// Where the body of a request ends (RFC 9112 section 6.3): one answer, or none.

@@ -355,6 +355,8 @@ fn c_48_protocols_switch_only_by_a_101_that_was_asked_for() {
         "Connection: close-not, keep-alive\r\nUpgrade: websocket\r\n",
         "Connection: upgrade\r\n",
         "Connection: upgrade\r\nUpgrade: websocket\r\nUpgrade: x\r\n",
+        "Connection: upgrade\r\nUpgrade:\r\n",
+        "Connection: upgrade\r\nUpgrade: ,\r\n",
         // Its requests would pass unseen, and RFC 9113 withdrew it.
         "Connection: upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\n",
         "Connection: upgrade\r\nUpgrade: websocket, H2C\r\n",

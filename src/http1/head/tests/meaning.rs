@@ -68,6 +68,7 @@ fn c_48_c_49_upgrade() {
         format!("{get}\r\nUpgrade: websocket"),
         format!("{get}\r\nConnection: Keep-Alive\r\nUpgrade: mmtls"),
         format!("{get}\r\nConnection: upgrade"),
+        format!("{get}\r\nConnection: upgrade\r\nUpgrade: ,"),
         format!("{get}\r\nConnection: upgrade, HTTP2-Settings\r\nUpgrade: h2c"),
         format!("{get}\r\nConnection: upgrade\r\nUpgrade: websocket, H2C"),
         format!("{get}\r\nConnection: upgrade\r\nUpgrade: a\r\nUpgrade: b"),
