@@ -95,10 +95,11 @@ pub(crate) async fn first(
         return Err(end);
     }
     let decision = finish(&stream, buffer, deadline, worker, &visitor).await;
-    Ok((stream, decision))
+    Ok((stream, decision.unwrap_or(Decision::Refuse(RequestEnd::ClientGone, false))))
 }
 
-/// Waits for another request on a kept-alive connection, and reads its head.
+/// Waits for another request on a kept-alive connection, and reads its head. A client that leaves before that is complete has
+/// asked for nothing, and may still be reading the answer before.
 pub(crate) async fn next(
     stream: &TcpStream,
     buffer: &mut Buffer,
@@ -110,7 +111,7 @@ pub(crate) async fn next(
         let until = Instant::now() + timeouts.keep_alive;
         first_byte(stream, buffer, until, worker).await.map_err(|_| ConnectionEnd::Served)?;
     }
-    Ok(finish(stream, buffer, Instant::now() + timeouts.head, worker, visitor).await)
+    finish(stream, buffer, Instant::now() + timeouts.head, worker, visitor).await.ok_or(ConnectionEnd::Served)
 }
 
 /// Waits until something has come; `Err` when the client closes, the time is up or the gateway stops.
@@ -141,21 +142,21 @@ async fn first_byte(
     }
 }
 
-/// Reads on until the head, of which something has come, is complete, wrong or late.
+/// Reads on until the head, of which something has come, is complete, wrong or late; `None` if the client leaves before.
 async fn finish(
     stream: &TcpStream,
     buffer: &mut Buffer,
     deadline: Instant,
     worker: &Worker,
     visitor: &Visitor,
-) -> Decision {
+) -> Option<Decision> {
     let limits = head_limits(visitor);
     let mut scan = Scan::request();
     loop {
         match scan.advance(buffer.bytes(), limits) {
-            Ok(Some(length)) => return decide(length, buffer, worker, visitor, || stream.local_addr().ok()),
+            Ok(Some(length)) => return Some(decide(length, buffer, worker, visitor, || stream.local_addr().ok())),
             Ok(None) => {}
-            Err(error) => return Decision::Refuse(refusal(error), false),
+            Err(error) => return Some(Decision::Refuse(refusal(error), false)),
         }
         loop {
             match buffer.fill(READ, |free| stream.try_read(free)) {
@@ -163,10 +164,10 @@ async fn finish(
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     buffer.rest();
                     if timeout_at(deadline, stream.readable()).await.is_err() {
-                        return Decision::Refuse(RequestEnd::HeadTimeout, false);
+                        return Some(Decision::Refuse(RequestEnd::HeadTimeout, false));
                     }
                 }
-                _ => return Decision::Refuse(RequestEnd::ClientGone, false),
+                _ => return None,
             }
         }
     }

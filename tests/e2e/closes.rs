@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
-use floodgate::outcome::{ConnectionEnd, Form, Reason};
+use floodgate::outcome::{ConnectionEnd, Form, Reason, RequestEnd};
 
-use crate::rig::{Client, Rig, eventually};
+use crate::rig::{Client, Origin, Rig, eventually};
 
 /// A request that is refused as self-target.
 fn refused(rig: &Rig) -> String {
@@ -94,6 +94,31 @@ fn slow_readers_get_everything() {
     assert!(head.contains(&format!("Content-Length: {}", body.len())), "{text}");
     drop(client);
     rig.settled();
+}
+
+#[test]
+fn what_a_client_leaves_unfinished_does_not_cost_it_the_answer_before() {
+    // More than the client's kernel takes unread, and all of it in the hands of ours.
+    let body = "b".repeat(24_000);
+    let origin = Origin::ok(&body);
+    // An empty line as old clients send it behind a body (RFC 9112 section 2.2), and the beginning of a head.
+    for unfinished in ["\r\n", "GET http"] {
+        let rig = Rig::new(&[origin.address]);
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(1).unwrap();
+        socket.connect(&rig.proxy.into()).unwrap();
+        let mut client = Client(socket.into());
+        client.send(format!("GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n{unfinished}", origin.address));
+        client.half_close();
+        eventually("the gateway is done with it", || rig.open() == 0);
+        // A reset would be an error here.
+        let answer = client.read_to_end();
+        assert!(answer.ends_with(&body), "{unfinished:?}: {} bytes", answer.len());
+        drop(client);
+        rig.settled();
+        assert_eq!(rig.ends(RequestEnd::Forwarded), 1);
+        assert_eq!(rig.gateway.counters.connection_ends.get(ConnectionEnd::Served.index()), 1);
+    }
 }
 
 #[test]
