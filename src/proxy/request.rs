@@ -107,6 +107,10 @@ pub(crate) async fn next(
     visitor: &Visitor,
 ) -> Result<Decision, ConnectionEnd> {
     let timeouts = &visitor.rules.settings.timeouts;
+    // What some clients send behind a body does not begin another request (RFC 9112 section 2.2).
+    if buffer.bytes() == b"\r\n" {
+        buffer.consume(2);
+    }
     if buffer.is_empty() {
         let until = Instant::now() + timeouts.keep_alive;
         first_byte(stream, buffer, until, worker).await.map_err(|_| ConnectionEnd::Served)?;

@@ -36,6 +36,21 @@ fn an_idle_connection_lives_by_keep_alive_and_not_by_the_deadline_of_a_head() {
 }
 
 #[test]
+fn c_35_an_empty_line_behind_a_request_is_not_the_beginning_of_another() {
+    let origin = Origin::ok("yes");
+    let rig = Rig::with(&[origin.address], "[timeouts]\nhead = \"200ms\"\nkeep-alive = \"1h\"");
+    let mut client = rig.client();
+    for _ in 0..2 {
+        client.send(get(&origin) + "\r\n");
+        assert_eq!(client.answer().1, b"yes");
+        thread::sleep(Duration::from_millis(300));
+    }
+    drop(client);
+    rig.settled();
+    assert_eq!(rig.ends(RequestEnd::Forwarded), 2);
+}
+
+#[test]
 fn a_drain_does_not_wait_for_connections_on_which_nothing_runs() {
     let origin = Origin::ok("yes");
     let rig = Rig::with(&[origin.address], "[timeouts]\nhead = \"1h\"\nkeep-alive = \"1h\"\ndrain = \"1h\"");
