@@ -70,6 +70,13 @@ fn c_41_c_47_what_others_rely_on_cannot_be_nominated_away() {
         forwarded(&head),
         format!("POST / HTTP/1.1\r\nHost: o:8\r\n{kept}Content-Length: 10\r\nVia: 1.1 us\r\n\r\n")
     );
+    // Neither can framing, nor does the tab hide it.
+    assert_eq!(
+        forwarded(
+            "POST http://o/ HTTP/1.1\r\nHost: o\r\nConnection: transfer-encoding\r\nTransfer-Encoding:\tchunked\r\n\r\n"
+        ),
+        "POST / HTTP/1.1\r\nHost: o:8\r\nTransfer-Encoding: chunked\r\nVia: 1.1 us\r\n\r\n"
+    );
 }
 
 #[test]
