@@ -4,6 +4,7 @@
 
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr, UdpSocket};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -16,14 +17,19 @@ use serde_json::Value;
 
 use crate::rig::{Client, Origin, Rig, field, read_head};
 
-/// The cases in this file, or None, with a line on the terminal, where there are none.
-fn json(name: &str) -> Option<Value> {
+/// Where the cases of this name are, or None, with a line on the terminal, if there are none.
+pub(crate) fn path(name: &str) -> Option<PathBuf> {
     let Some(folder) = std::env::var_os("FLOODGATE_CASES") else {
         // Not `eprintln!`, which the test harness hides.
         drop(std::io::stderr().write_all(b"skipped: FLOODGATE_CASES is not set\n"));
         return None;
     };
-    let path = std::path::Path::new(&folder).join(name);
+    Some(PathBuf::from(folder).join(name))
+}
+
+/// The cases in this file.
+fn json(name: &str) -> Option<Value> {
+    let path = path(name)?;
     let text = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     Some(serde_json::from_slice(&text).unwrap())
 }

@@ -13,6 +13,7 @@ mod cases;
 mod closes;
 mod conformance;
 mod connect;
+mod corpus;
 mod faults;
 mod forward;
 mod limits;

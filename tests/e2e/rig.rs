@@ -12,7 +12,7 @@ use floodgate::gateway::Gateway;
 use floodgate::outcome::{Form, Reason, RequestEnd};
 
 /// A safety net against a hanging test, not a limit of anything tested.
-const NET: Duration = Duration::from_secs(30);
+pub(crate) const NET: Duration = Duration::from_secs(30);
 
 /// A gateway on loopback that may reach the given origins.
 pub(crate) struct Rig {
