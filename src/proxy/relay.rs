@@ -181,6 +181,10 @@ impl Exchange<'_> {
                 outbound.clear();
                 continue;
             }
+            // RFC 9112 section 6.1: HTTP/1.0 knows no transfer coding, and these we cannot undo.
+            if self.asked.version == Version::Http10 && !response.codings.is_empty() {
+                return Err(self.malformed());
+            }
             let to = self.framing(&response, progress);
             clock::with_imf_fixdate(|date| {
                 rewrite::response(&mut outbound, &response, to, self.via, date);

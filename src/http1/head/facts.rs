@@ -153,13 +153,22 @@ impl<'b> Facts<'b> {
         }
     }
 
-    /// Where the body of a response ends, if the status and the request allow one.
-    pub(super) fn response_body(&self, version: Version) -> Result<Body, HeadError> {
+    /// Where the body of a response ends, if the status and the request allow one, and the codings under the chunks.
+    pub(super) fn response_body(&self, version: Version) -> Result<(Body, &'b [u8]), HeadError> {
+        let codings = self.codings.unwrap_or_default().trim_ascii();
         match (self.coding(version)?, self.length) {
-            (Some(Coding::Chunked), _) => Ok(Body::Chunked),
-            (Some(Coding::ChunkedOver), _) => Err(HeadError::CodingUnknown),
-            (None, Some(Length { bytes, .. })) => Ok(Body::Length(bytes)),
-            (Some(Coding::ChunkedUnder | Coding::Unknown), _) | (None, None) => Ok(Body::UntilClose),
+            (Some(Coding::Chunked), _) => Ok((Body::Chunked, b"")),
+            (Some(Coding::ChunkedOver), _) => {
+                let last = codings.iter().rposition(|&byte| byte == b',').unwrap_or_default();
+                Ok((Body::Chunked, codings.get(..last).unwrap_or_default().trim_ascii_end()))
+            }
+            // Chunks that are themselves coded: no chunks may be put around them (RFC 9112 section 7).
+            (Some(Coding::ChunkedUnder), _) => Err(HeadError::Malformed("chunked is not the last coding")),
+            // "No coding", from the days of RFC 2616; some servers still say so.
+            (Some(Coding::Unknown), _) if codings.eq_ignore_ascii_case(b"identity") => Ok((Body::UntilClose, b"")),
+            (Some(Coding::Unknown), _) => Ok((Body::UntilClose, codings)),
+            (None, Some(Length { bytes, .. })) => Ok((Body::Length(bytes), b"")),
+            (None, None) => Ok((Body::UntilClose, b"")),
         }
     }
 

@@ -141,6 +141,8 @@ pub struct Response<'b> {
     pub fields: Fields<'b>,
     /// Where the body ends.
     pub body: Body,
+    /// The transfer codings of the body besides chunked. We cannot undo them, so they stay (RFC 9112 section 6.1).
+    pub codings: &'b [u8],
     /// Whether the origin's connection may serve another request.
     pub keep_alive: bool,
     /// The protocols that a 101 switches to; compare with what was [`offered`].
@@ -160,13 +162,14 @@ impl<'b> Response<'b> {
         let fields = Fields::parse(block, limits.fields.min(MAX_FIELDS), |known, value| facts.learn(known, value))?;
         let framed = facts.response_body(version)?;
         let bodiless = to_head || matches!(status, 100..=199 | 204 | 304);
-        let body = if bodiless { Body::Empty } else { framed };
+        let (body, codings) = if bodiless { (Body::Empty, &b""[..]) } else { framed };
         Ok(Self {
             version,
             status,
             reason,
             fields,
             body,
+            codings,
             keep_alive: version == Version::Http11 && !facts.close && body != Body::UntilClose,
             upgrade: facts.upgrade().filter(|_| status == 101 && version == Version::Http11),
         })

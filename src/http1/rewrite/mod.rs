@@ -46,7 +46,7 @@ pub fn request(out: &mut Vec<u8>, request: &Request<'_>, host: &[u8], via: &str)
             _ => append_field(out, field),
         }
     }
-    append_framing(out, request.body);
+    append_framing(out, request.body, b"");
     if let Some(offer) = request.upgrade {
         append(out, &[b"Connection: upgrade\r\nUpgrade: ", offer, b"\r\n"]);
     }
@@ -82,7 +82,7 @@ pub fn response(out: &mut Vec<u8>, response: &Response<'_>, to: ToClient, via: &
         append(out, &[b"Date: ", date.as_bytes(), b"\r\n"]);
     }
     if !bodiless {
-        append_framing(out, to.body);
+        append_framing(out, to.body, response.codings);
     }
     match response.upgrade {
         Some(chosen) if to.upgrade => {
@@ -125,12 +125,14 @@ fn append_field(out: &mut Vec<u8>, field: Field<'_>) {
     append(out, &[field.name, b": ", field.value, b"\r\n"]);
 }
 
-fn append_framing(out: &mut Vec<u8>, body: Body) {
+/// `codings` lie under the chunks.
+fn append_framing(out: &mut Vec<u8>, body: Body, codings: &[u8]) {
     match body {
         Body::Length(length) => {
             append(out, &[b"Content-Length: ", itoa::Buffer::new().format(length).as_bytes(), b"\r\n"]);
         }
-        Body::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        Body::Chunked if codings.is_empty() => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        Body::Chunked => append(out, &[b"Transfer-Encoding: ", codings, b", chunked\r\n"]),
         Body::Empty | Body::UntilClose => {}
     }
 }

@@ -138,6 +138,17 @@ fn c_62_c_63_framing_towards_the_client_is_ours() {
 }
 
 #[test]
+fn c_61_codings_that_we_cannot_undo_stay_under_our_chunks() {
+    let to = ToClient { body: Body::Chunked, ..KEPT };
+    for codings in ["gzip", "gzip,chunked"] {
+        assert_eq!(
+            answered(&format!("HTTP/1.1 200 OK\r\nDate: x\r\nTransfer-Encoding: {codings}\r\n\r\n"), to),
+            "HTTP/1.1 200 OK\r\nDate: x\r\nTransfer-Encoding: gzip, chunked\r\nVia: 1.1 us\r\n\r\n"
+        );
+    }
+}
+
+#[test]
 fn c_68_framing_of_answers_without_a_body() {
     let empty = ToClient { body: Body::Empty, keep_alive: true, upgrade: false };
     let sent = |status: u16, to: ToClient| {

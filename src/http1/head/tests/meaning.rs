@@ -178,13 +178,18 @@ fn c_60_some_answers_have_no_body_whatever_they_say() {
 
 #[test]
 fn c_61_framing_of_responses() {
-    let framing = |fields: &str| response(&answer(fields)).map(|response| (response.body, response.keep_alive));
-    assert_eq!(framing("Transfer-Encoding: chunked"), Ok((Body::Chunked, true)));
-    assert_eq!(framing("X: 1"), Ok((Body::UntilClose, false)));
-    assert_eq!(framing("Transfer-Encoding: chunked, gzip"), Ok((Body::UntilClose, false)));
-    assert_eq!(framing("Transfer-Encoding: identity"), Ok((Body::UntilClose, false)));
-    assert_eq!(framing("Transfer-Encoding: gzip, chunked"), Err(HeadError::CodingUnknown));
+    let framing = |fields: &str| {
+        let head = answer(fields);
+        response(&head).map(|response| (response.body, response.keep_alive, response.codings.to_owned()))
+    };
+    let coded = |codings: &str| codings.as_bytes().to_owned();
+    assert_eq!(framing("Transfer-Encoding: chunked"), Ok((Body::Chunked, true, coded(""))));
+    assert_eq!(framing("X: 1"), Ok((Body::UntilClose, false, coded(""))));
+    assert_eq!(framing("Transfer-Encoding: Identity"), Ok((Body::UntilClose, false, coded(""))));
+    assert_eq!(framing("Transfer-Encoding: gzip"), Ok((Body::UntilClose, false, coded("gzip"))));
+    assert_eq!(framing("Transfer-Encoding: a, gzip ,\tChunked"), Ok((Body::Chunked, true, coded("a, gzip"))));
     for fields in [
+        "Transfer-Encoding: chunked, gzip",
         "Transfer-Encoding: chunked\r\nContent-Length: 5",
         "Content-Length: 5\r\nTransfer-Encoding: identity",
         "Transfer-Encoding: chunked, chunked",
