@@ -172,6 +172,9 @@ impl Exchange<'_> {
                 return Err(self.malformed());
             }
             if response.status < 200 && !switches {
+                if interim == INTERIM {
+                    break;
+                }
                 if self.asked.version == Version::Http11 {
                     let to = ToClient { body: Body::Empty, keep_alive: true, upgrade: false };
                     rewrite::response(&mut outbound, &response, to, self.via, "");
