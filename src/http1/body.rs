@@ -69,7 +69,12 @@ impl Decoder {
         }
     }
 
-    /// Whether the body is complete. A connection that closes before is a truncated message, except for [`Body::UntilClose`].
+    /// Whether a connection that closes completes the body: otherwise it truncates it, unless it [`is_done`](Self::is_done).
+    pub const fn ends_by_close(&self) -> bool {
+        matches!(self.0, State::UntilClose)
+    }
+
+    /// Whether the body is complete.
     pub const fn is_done(&self) -> bool {
         match &self.0 {
             State::Length(left) => *left == 0,

@@ -194,13 +194,16 @@ impl Exchange<'_> {
             });
             let (status, body, keep_upstream) = (response.status, response.body, response.keep_alive);
             answer.consume(length);
+            // What has come of the body leaves with the head, unless it shows that the answer is none.
+            let mut decoder = Decoder::new(body);
+            gather(&mut outbound, &mut answer, &mut decoder, to.body).map_err(|_| self.malformed())?;
             self.entry.upstream_answered(status);
             self.entry.status(status);
             if switches {
                 self.send_down(&outbound, &mut answer, progress).await?;
                 return Ok(Done { keep_client: false, keep_upstream: false, switched: Some(answer) });
             }
-            self.body(outbound, &mut answer, body, to.body, progress).await?;
+            self.body(outbound, &mut answer, decoder, to.body, progress).await?;
             // Unsent or unread parts of a body must never be taken for a message.
             let uploaded = progress.uploaded.load(Relaxed);
             let keep_upstream = keep_upstream && uploaded && answer.is_empty();
@@ -244,19 +247,17 @@ impl Exchange<'_> {
         }
     }
 
-    /// Relays the body; `outbound` holds the head, which leaves with the first part of it.
+    /// Relays the body; `outbound` holds the head and the first part of it.
     async fn body(
         &self,
         mut outbound: Vec<u8>,
         answer: &mut Buffer,
-        body: Body,
+        mut decoder: Decoder,
         to: Body,
         progress: &Progress,
     ) -> Result<(), Broken> {
-        let mut decoder = Decoder::new(body);
         let (mut most, mut turn) = (BLOCK, Turn::default());
         loop {
-            gather(&mut outbound, answer, &mut decoder, to).map_err(|_| self.malformed())?;
             if !outbound.is_empty() {
                 let waited = self.send_down(&outbound, answer, progress).await?;
                 outbound.clear();
@@ -268,7 +269,7 @@ impl Exchange<'_> {
                 return Ok(());
             }
             match answer.fill(most, |free| self.upstream.try_read(free)) {
-                Ok(0) if body == Body::UntilClose => {
+                Ok(0) if decoder.ends_by_close() => {
                     if to == Body::Chunked {
                         self.send_down(chunked::LAST, answer, progress).await?;
                     }
@@ -291,6 +292,7 @@ impl Exchange<'_> {
                 }
                 _ => return Err(self.broken(RequestEnd::UpstreamTruncated)),
             }
+            gather(&mut outbound, answer, &mut decoder, to).map_err(|_| self.malformed())?;
         }
     }
 

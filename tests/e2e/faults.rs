@@ -67,7 +67,7 @@ const BREAKS: &[Break] = &[
     Break {
         what: "sends a chunk that is none",
         script: |s| writes(s, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"),
-        begins: "",
+        begins: "HTTP/1.1 502",
         end: RequestEnd::UpstreamMalformed,
     },
     Break {
