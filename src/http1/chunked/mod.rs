@@ -7,6 +7,7 @@
 mod tests;
 
 use super::body::{BodyError, Step};
+use super::head::MAX_FIELDS;
 use super::{is_control, is_tchar};
 
 /// The chunk that ends a body, and an empty trailer section.
@@ -15,7 +16,7 @@ pub const LAST: &[u8] = b"0\r\n\r\n";
 /// Bytes of chunk extensions in a whole body: nobody uses them, and unbounded they are a way to keep a proxy busy with nothing.
 const MAX_EXTENSIONS: u16 = 4096;
 
-/// Bytes of the trailer section.
+/// Bytes of the trailer section; its fields are limited as those of a head are.
 const MAX_TRAILERS: u16 = 8192;
 
 /// Digits of a chunk size: as many as a u64 has.
@@ -63,12 +64,13 @@ pub struct Decoder {
     digits: u8,
     extensions: u16,
     trailers: u16,
+    trailer_fields: usize,
 }
 
 impl Decoder {
     /// A decoder at the first chunk size.
     pub const fn new() -> Self {
-        Self { state: State::Size, left: 0, digits: 0, extensions: 0, trailers: 0 }
+        Self { state: State::Size, left: 0, digits: 0, extensions: 0, trailers: 0, trailer_fields: 0 }
     }
 
     /// Whether the last chunk and the trailer section were read.
@@ -137,7 +139,8 @@ impl Decoder {
             (State::Line, b'\r') => Ok(State::EndLf),
             (State::Line | State::Name | State::Value | State::ValueLf, _) => {
                 self.trailers += 1;
-                if self.trailers > MAX_TRAILERS {
+                self.trailer_fields += usize::from(state == State::Line);
+                if self.trailers > MAX_TRAILERS || self.trailer_fields > MAX_FIELDS {
                     return Err("trailers too large");
                 }
                 trailer(state, byte)

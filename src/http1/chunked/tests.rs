@@ -136,6 +136,9 @@ fn c_59_trailers_are_checked_and_dropped() {
     let sized = |size: usize| format!("0\r\nX: {}\r\n\r\n", "a".repeat(size)).into_bytes();
     assert!(decode(&sized(8192 - 5), 100).is_ok());
     assert_refused(&sized(8192));
+    let numbered = |fields: usize| format!("0\r\n{}\r\n", "X:\r\n".repeat(fields)).into_bytes();
+    assert!(decode(&numbered(128), 100).is_ok());
+    assert_refused(&numbered(129));
 }
 
 #[test]
