@@ -231,7 +231,10 @@ impl Scan {
             (Part::Version, _) => {
                 Version::parse(bytes.get(self.version..end).unwrap_or_default())?;
             }
-            (Part::Status, false) => {}
+            // Somebody who speaks another protocol says a line, and waits.
+            (Part::Status, false) => {
+                super::status_line(bytes.get(begin..end).unwrap_or_default())?;
+            }
         }
         self.part = Part::Fields;
         self.block = self.line;

@@ -300,6 +300,8 @@ fn c_37_status_lines() {
         "HTTP/1.1 200 a\x01",
     ] {
         assert_malformed(line.as_bytes(), status(line));
+        // Told as soon as the line has ended.
+        assert_malformed(line.as_bytes(), Scan::response().advance(format!("{line}\r\n").as_bytes(), LIMITS));
     }
     assert_eq!(status("HTTP/2.0 200 OK"), Err(HeadError::VersionUnknown));
 }
