@@ -1,7 +1,7 @@
 //! The close after a refusal: whole answers, no reset, nothing left in the kernel, whatever the reader does.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
@@ -119,28 +119,6 @@ fn what_a_client_leaves_unfinished_does_not_cost_it_the_answer_before() {
         assert_eq!(rig.ends(RequestEnd::Forwarded), 1);
         assert_eq!(rig.gateway.counters.connection_ends.get(ConnectionEnd::Served.index()), 1);
     }
-}
-
-#[test]
-fn c_72_clients_that_are_still_sending_can_read_the_answer() {
-    let rig = Rig::new(&[]);
-    for _ in 0..20 {
-        let mut client = rig.client();
-        client.send(format!("POST http://{0}/ HTTP/1.1\r\nHost: {0}\r\nContent-Length: 1000000\r\n\r\n", rig.proxy));
-        let mut sender = client.0.try_clone().unwrap();
-        let sending = thread::spawn(move || {
-            for _ in 0..30 {
-                if sender.write_all(&[b'x'; 16_000]).is_err() {
-                    return;
-                }
-                thread::sleep(Duration::from_millis(1));
-            }
-        });
-        let (head, body) = client.answer();
-        assert!(head.starts_with("HTTP/1.1 403 ") && !body.is_empty(), "{head}");
-        sending.join().unwrap();
-    }
-    rig.settled();
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use floodgate::outcome::{ConnectionEnd, RequestEnd};
 
-use crate::rig::{Client, Origin, Rig, closed_port, eventually, read_head};
+use crate::rig::{Client, Origin, Rig, eventually, read_head};
 
 fn reset(stream: &TcpStream) {
     socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)).unwrap();
@@ -161,74 +161,6 @@ fn an_upstream_that_resets_as_soon_as_it_is_connected_is_no_answer() {
             - u64::from(head.starts_with("HTTP/1.1 502 "))
     );
     assert_eq!(rig.gateway.counters.upstreams_open.load(Relaxed), 0);
-}
-
-#[test]
-fn a_pooled_upstream_that_resets_while_idle_is_noticed_without_a_request() {
-    let origin = Origin::scripted(|_, mut stream, _| {
-        read_head(&mut stream);
-        writes(&mut stream, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
-        reset(&stream);
-    });
-    let rig = Rig::new(&[origin.address]);
-    let mut client = rig.client();
-    for number in 1..=5 {
-        // Also one that may not be sent twice.
-        client.send(format!("POST http://{0}/ HTTP/1.1\r\nHost: {0}\r\nContent-Length: 0\r\n\r\n", origin.address));
-        let (head, body) = client.answer();
-        assert_eq!(body, b"ok", "{head}");
-        eventually("it is gone from the pool", || rig.gateway.counters.upstreams_open.load(Relaxed) == 0);
-        assert_eq!(rig.gateway.counters.connect_seconds.count(), number);
-    }
-    drop(client);
-    rig.settled();
-    assert_eq!(rig.ends(RequestEnd::Forwarded), 5);
-}
-
-#[test]
-fn dead_upstreams_have_their_own_outcomes() {
-    let closed = closed_port();
-    let silent = Origin::scripted(|_, mut stream, _| {
-        let _ = stream.read_to_end(&mut Vec::new());
-    });
-    let rig = Rig::with(&[closed, silent.address], "[upstream]\nfirst-byte-timeout = \"200ms\"");
-    assert!(rig.get(closed, "/").contains("502 Bad Gateway\r\nProxy-Status: floodgate; error=connection_refused\r\n"));
-    let late = rig.get(silent.address, "/");
-    assert!(late.contains("504 Gateway Timeout\r\nProxy-Status: floodgate; error=http_response_timeout\r\n"), "{late}");
-    rig.settled();
-    assert_eq!((rig.ends(RequestEnd::ConnectRefused), rig.ends(RequestEnd::FirstByteTimeout)), (1, 1));
-}
-
-#[test]
-fn f_15_no_dns_is_told_apart_from_no_such_name() {
-    // A name server that never answers.
-    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    let servers = format!("dns-servers = [\"{}\"]\ndns-timeout = \"300ms\"", silent.local_addr().unwrap());
-    let rig = Rig::with(&[], &format!("[upstream]\n{servers}"));
-    let answer = rig.ask("GET http://origin.test/ HTTP/1.1\r\nHost: origin.test\r\n\r\n");
-    assert!(answer.contains("504 Gateway Timeout\r\nProxy-Status: floodgate; error=dns_timeout\r\n"), "{answer}");
-    rig.settled();
-    assert_eq!(rig.ends(RequestEnd::DnsTimeout), 1);
-}
-
-#[test]
-fn malformed_bodies_are_stopped_where_they_are_malformed() {
-    let origin = Origin::scripted(|_, mut stream, received| {
-        let _ = stream.read_to_end(received);
-    });
-    let rig = Rig::new(&[origin.address]);
-    let mut client = rig.client();
-    client
-        .send(format!("POST http://{0}/ HTTP/1.1\r\nHost: {0}\r\nTransfer-Encoding: chunked\r\n\r\n", origin.address));
-    client.send("5\r\nhello\r\n");
-    std::thread::sleep(Duration::from_millis(20));
-    client.send("nonsense\r\n");
-    let answer = client.read_to_end();
-    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
-    rig.settled();
-    assert_eq!(rig.ends(RequestEnd::BodyMalformed), 1);
-    eventually("the origin is told", || !origin.received().is_empty());
-    assert!(!origin.received()[0].contains("\r\n0\r\n\r\n"), "the origin must not take the part for the whole");
 }
 
 #[test]

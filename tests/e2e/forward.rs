@@ -1,7 +1,6 @@
 //! Forwarding: what the origin sees, what the client gets, and what is kept.
 
 use std::io::{Read, Write};
-use std::net::Shutdown;
 
 use floodgate::outcome::RequestEnd;
 
@@ -22,21 +21,6 @@ fn a_client_keeps_its_connection_and_the_upstream_is_reused() {
     rig.settled();
     assert_eq!(rig.gateway.counters.connect_seconds.count(), 1, "one upstream connection for all");
     assert_eq!(rig.ends(RequestEnd::Forwarded), 50);
-}
-
-#[test]
-fn c_71_pipelined_requests_are_answered_in_order_and_each_is_judged() {
-    let origin = Origin::ok("one");
-    let rig = Rig::new(&[origin.address]);
-    let mut client = rig.client();
-    let good = format!("GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n", origin.address);
-    let bad = format!("GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n", rig.proxy);
-    client.send(format!("{good}{good}{bad}{good}"));
-    let all = client.read_to_end();
-    let statuses: Vec<_> = all.match_indices("HTTP/1.1 ").map(|(at, _)| &all[at + 9..at + 12]).collect();
-    assert_eq!(statuses, ["200", "200", "403"], "after a refusal the connection is over: {all}");
-    rig.settled();
-    assert_eq!(rig.ends(RequestEnd::SelfTarget), 1);
 }
 
 #[test]
@@ -109,116 +93,4 @@ fn dechunk(client: &mut crate::rig::Client) -> Vec<u8> {
             return body;
         }
     }
-}
-
-#[test]
-fn c_60_c_62_c_63_answers_without_a_length() {
-    let origin = Origin::scripted(|_, mut stream, _| {
-        read_head(&mut stream);
-        stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nuntil the end").unwrap();
-    });
-    let rig = Rig::new(&[origin.address]);
-    let chunked = rig.get(origin.address, "/");
-    assert!(chunked.starts_with("HTTP/1.1 200 OK\r\n"), "C-12: {chunked}");
-    assert!(chunked.ends_with("\r\n\r\nd\r\nuntil the end\r\n0\r\n\r\n"), "{chunked}");
-    let plain = rig.ask(format!("GET http://{}/ HTTP/1.0\r\n\r\n", origin.address));
-    assert!(plain.ends_with("\r\n\r\nuntil the end") && !plain.contains("chunked"), "{plain}");
-    assert_eq!(field(&plain, "connection"), Some("close"), "C-69");
-    let head = Origin::answering("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n");
-    let empty = Origin::answering("HTTP/1.1 204 No Content\r\n\r\n");
-    let rig = Rig::new(&[head.address, empty.address]);
-    let mut client = rig.client();
-    client.send(format!("HEAD http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n", head.address));
-    assert_eq!(field(&client.head(), "content-length"), Some("5"));
-    client.send(format!("GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n", empty.address));
-    assert!(client.head().starts_with("HTTP/1.1 204 "), "nothing stood between the two");
-    drop(client);
-    rig.settled();
-}
-
-#[test]
-fn c_66_interim_answers_pass_to_http_1_1_only() {
-    let origin = Origin::scripted(|_, mut stream, _| {
-        while !read_head(&mut stream).is_empty() {
-            stream
-                .write_all(
-                    b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
-                )
-                .unwrap();
-        }
-    });
-    let rig = Rig::new(&[origin.address]);
-    let new = rig.get(origin.address, "/");
-    assert!(new.starts_with("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n") && new.contains("HTTP/1.1 200 OK"), "{new}");
-    let old = rig.ask(format!("GET http://{}/ HTTP/1.0\r\n\r\n", origin.address));
-    assert!(old.starts_with("HTTP/1.1 200 OK") && !old.contains("103"), "{old}");
-    rig.settled();
-}
-
-#[test]
-fn c_67_a_body_waits_for_100_continue_of_the_origin() {
-    let origin = Origin::scripted(|_, mut stream, _| {
-        let head = String::from_utf8(read_head(&mut stream)).unwrap();
-        assert!(head.contains("Expect: 100-continue"));
-        stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").unwrap();
-        stream.read_exact(&mut [0; 4]).unwrap();
-        stream.write_all(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n").unwrap();
-    });
-    let rig = Rig::new(&[origin.address]);
-    let mut client = rig.client();
-    client.send(format!(
-        "PUT http://{0}/ HTTP/1.1\r\nHost: {0}\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n",
-        origin.address
-    ));
-    assert!(client.head().starts_with("HTTP/1.1 100 "));
-    client.send("body");
-    assert!(client.head().starts_with("HTTP/1.1 201 "));
-    drop(client);
-    rig.settled();
-}
-
-#[test]
-fn c_65_an_early_final_answer_reaches_a_client_that_is_still_sending() {
-    let origin = Origin::scripted(|_, mut stream, _| {
-        read_head(&mut stream);
-        stream.write_all(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig").unwrap();
-        stream.shutdown(Shutdown::Write).unwrap();
-        let _ = std::io::copy(&mut stream, &mut std::io::sink());
-    });
-    let rig = Rig::new(&[origin.address]);
-    let mut client = rig.client();
-    client.send(format!("POST http://{0}/ HTTP/1.1\r\nHost: {0}\r\nContent-Length: 1000000\r\n\r\n", origin.address));
-    client.send(vec![b'x'; 1000]);
-    let (head, body) = client.answer();
-    assert!(head.starts_with("HTTP/1.1 413 ") && body == b"big", "{head}");
-    assert!(client.is_at_end(), "the rest of the body is never taken for a request");
-    drop(client);
-    rig.settled();
-}
-
-#[test]
-fn c_79_a_stale_pooled_connection_costs_one_retry_for_a_get_and_none_for_a_post() {
-    // Answers once per connection, promising to keep it, and then resets when the next request has come.
-    let origin = Origin::scripted(|_, mut stream, _| {
-        read_head(&mut stream);
-        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
-        let _ = stream.read(&mut [0; 1]);
-    });
-    let rig = Rig::new(&[origin.address]);
-    let mut client = rig.client();
-    for _ in 0..2 {
-        client.send(format!("GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n", origin.address));
-        let (head, _) = client.answer();
-        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
-    }
-    assert_eq!(rig.gateway.counters.connect_seconds.count(), 2, "the second one was dialled anew");
-    client.send(format!("POST http://{0}/ HTTP/1.1\r\nHost: {0}\r\nContent-Length: 0\r\n\r\n", origin.address));
-    assert!(client.answer().0.starts_with("HTTP/1.1 200 "));
-    assert_eq!(
-        rig.gateway.counters.connect_seconds.count(),
-        3,
-        "it may not be sent twice: not given a used connection"
-    );
-    drop(client);
-    rig.settled();
 }
