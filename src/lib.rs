@@ -6,7 +6,7 @@
 //!
 //! The other rooms are asked by these two: [`http1`] knows the wire, [`guard`] who may come in, [`net`] addresses and
 //! closing, [`kernel`] what TCP costs, [`config`] what the operator wants, [`telemetry`] and [`admin`] what he gets to
-//! see. [`outcome`] is the table of every way things can end.
+//! see. [`outcome`] is the table of every way things can end. [`load`] stands apart: clients to measure a gateway with.
 
 pub mod admin;
 pub mod cli;
@@ -16,6 +16,7 @@ pub mod gateway;
 pub mod guard;
 pub mod http1;
 pub mod kernel;
+pub mod load;
 pub mod net;
 pub mod outcome;
 pub mod proxy;

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -31,4 +31,10 @@ pub(crate) fn skip_fin_wait2(socket: &impl AsFd) -> io::Result<()> {
 pub(crate) fn watch_readable(listener: TcpListener) -> io::Result<AsyncFd<TcpListener>> {
     // SAFETY: `TcpListener` owns its descriptor, always returns the same one, and keeps it open until it is dropped.
     unsafe { AsyncFd::register_with_interest(listener, Interest::READABLE) }.map_err(io::Error::from)
+}
+
+/// Registers a timer (`timerfd_create(2)`) with the reactor.
+pub(crate) fn watch_timer(timer: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: as above, `OwnedFd` is the descriptor, and keeps it open until it is dropped.
+    unsafe { AsyncFd::register_with_interest(timer, Interest::READABLE) }.map_err(io::Error::from)
 }

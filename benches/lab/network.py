@@ -1,0 +1,195 @@
+"""Three hosts on two cores: clients, the gateway and an origin, each in a network namespace.
+
+Owns: the namespaces, the links, which core works for which host, and every process started in them.
+Called by: `run`. Never: touches a process or an interface it did not make.
+
+    clients 198.18.1.1 … 198.18.1.250 ---- 198.18.0.1 gateway 198.19.0.1 ---- 198.19.0.2 origin
+    core 1                                 core 0                             core 1
+
+The addresses are those set aside for benchmarks (RFC 2544). No host forwards packets and none has a default route.
+"""
+
+import contextlib
+import itertools
+import os
+import pathlib
+import signal
+import subprocess
+import time
+
+GATEWAY = "198.18.0.1"
+GATEWAY_OUT = "198.19.0.1"
+ORIGIN = "198.19.0.2"
+PORT = 3128
+GATEWAY_CORE, OTHER_CORE = 0, 1
+MARK = f"fglab{os.getpid()}"
+
+# What a kernel with 2 GB chooses for itself (a hash table of 16,384 connections, and what is derived from it), and what the
+# operator of a proxy sets. All of them belong to a namespace. `tcp_mem` and `tcp_max_orphans` do not, and stay as they are;
+# `tcp_rmem` and `tcp_wmem` are the same with 2 GB as with more.
+SYSCTLS = {
+    "net/ipv4/tcp_max_tw_buckets": "8192",
+    "net/ipv4/tcp_max_syn_backlog": "128",
+    "net/ipv4/ip_local_port_range": "1024 65535",
+    "net/ipv4/tcp_tw_reuse": "1",
+    "net/core/somaxconn": "4096",
+    # Router solicitations and the like are load that nobody asked for.
+    "net/ipv6/conf/all/disable_ipv6": "1",
+    "net/ipv6/conf/default/disable_ipv6": "1",
+}
+
+
+class Failed(Exception):
+    """The lab itself does not work; the message says why."""
+
+
+def sources(count):
+    """The first addresses of the clients."""
+    return [f"198.18.1.{n}" for n in range(1, count + 1)]
+
+
+def command(*args, **kwargs):
+    """Runs a command of our own to its end."""
+    done = subprocess.run([str(a) for a in args], capture_output=True, text=True, timeout=30, check=False, **kwargs)
+    if done.returncode != 0:
+        raise Failed(f"{' '.join(str(a) for a in args)}: {(done.stderr or done.stdout).strip()[-400:]}")
+    return done.stdout
+
+
+class Network:
+    """The namespaces and what runs in them; a context manager that leaves nothing behind."""
+
+    numbers = itertools.count()
+
+    def __init__(self):
+        number = next(self.numbers)
+        self.clients, self.gateway, self.origin = (f"{MARK}-{number}{host}" for host in "cgo")
+        self.processes = []
+
+    def __enter__(self):
+        try:
+            for name in (self.clients, self.gateway, self.origin):
+                command("ip", "netns", "add", name)
+                self._inside(name, "\n".join(f"echo '{value}' > /proc/sys/{key}" for key, value in SYSCTLS.items()))
+                command("ip", "-n", name, "link", "set", "lo", "up")
+            self._link(self.clients, "c0", ["198.18.1.1/15", *(f"{a}/32" for a in sources(250)[1:])], "g0", [f"{GATEWAY}/16"])
+            self._link(self.origin, "o0", [f"{ORIGIN}/16"], "g1", [f"{GATEWAY_OUT}/16"])
+            self._steer()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_exc):
+        self.close()
+
+    def _link(self, host, device, addresses, other, gateway_addresses):
+        command("ip", "-n", host, "link", "add", device, "type", "veth", "peer", "name", other, "netns", self.gateway)
+        for name, link, given in ((host, device, addresses), (self.gateway, other, gateway_addresses)):
+            lines = [f"address add {address} dev {link}" for address in given] + [f"link set {link} up"]
+            command("ip", "-n", name, "-batch", "-", input="\n".join(lines))
+
+    def _inside(self, name, script):
+        return command("ip", "netns", "exec", name, "sh", "-euc", script)
+
+    def _steer(self):
+        """Receive packet steering: the kernel's work for a packet is done by the core of the host it arrives at, not by that
+        of the host that sent it (Documentation/networking/scaling.rst of the kernel). `ip netns exec` mounts the /sys of the
+        namespace."""
+        for name, device, core in ((self.clients, "c0", OTHER_CORE), (self.origin, "o0", OTHER_CORE),
+                                   (self.gateway, "g0", GATEWAY_CORE), (self.gateway, "g1", GATEWAY_CORE)):
+            file = f"/sys/class/net/{device}/queues/rx-0/rps_cpus"
+            mask = f"{1 << core:x}"
+            with contextlib.suppress(ValueError):
+                if int(self._inside(name, f"echo {mask} > {file}; cat {file}").strip().replace(",", ""), 16) == 1 << core:
+                    continue
+            raise Failed(f"{device}: received packets cannot be steered to core {core} (CONFIG_RPS)")
+
+    def start(self, name, core, line, **kwargs):
+        """Starts a process in a namespace on a core. Its id is that of the program itself."""
+        kwargs = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **kwargs}
+        line = ["ip", "netns", "exec", name, "taskset", "-c", str(core), *map(str, line)]
+        process = subprocess.Popen(line, start_new_session=True, **kwargs)  # pylint: disable=consider-using-with
+        self.processes.append(process)
+        return process
+
+    def wait_for_listener(self, process, port, log):
+        """Until somebody listens on this port in the namespace of the process."""
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                break
+            with contextlib.suppress(OSError):
+                if f":{port:04X} 00000000:0000 0A" in pathlib.Path(f"/proc/{process.pid}/net/tcp").read_text():
+                    return
+            time.sleep(0.02)
+        said = log.read_text(errors="replace")[-2000:] if log.exists() else ""
+        raise Failed(f"{' '.join(process.args)} does not listen on {port}: {said}")
+
+    def close(self):
+        """Ends every process started here with its descendants, by id, and removes the namespaces."""
+        ids = [pid for process in self.processes if process.poll() is None for pid in tree(process.pid)]
+        for wait, how in ((5, signal.SIGTERM), (5, signal.SIGKILL)):
+            for pid in ids:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, how)
+            deadline = time.monotonic() + wait
+            for process in self.processes:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=max(0.0, deadline - time.monotonic()))
+            ids = [pid for pid in ids if is_running(pid)]
+            if not ids:
+                break
+        for process in self.processes:
+            for pipe in (process.stdin, process.stdout):
+                if pipe:
+                    pipe.close()
+        for name in (self.clients, self.gateway, self.origin):
+            subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False, timeout=30)
+
+
+def is_running(pid):
+    """Whether it is there and not merely waiting to be collected."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def tree(pid):
+    """A process and its descendants."""
+    out = [pid]
+    with contextlib.suppress(OSError):
+        for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                out += tree(int(child))
+    return out
+
+
+def resident_kb(pid):
+    """Resident memory of a process and its descendants."""
+    size = 0
+    for each in tree(pid):
+        with contextlib.suppress(OSError):
+            for line in pathlib.Path(f"/proc/{each}/status").read_text().splitlines():
+                if line.startswith("VmRSS:"):
+                    size += int(line.split()[1])
+    return size
+
+
+def core_ticks(core):
+    """Its columns in /proc/stat."""
+    for line in pathlib.Path("/proc/stat").read_text().splitlines():
+        name, *columns = line.split()
+        if name == f"cpu{core}":
+            return [int(column) for column in columns]
+    raise Failed(f"there is no core {core}")
+
+
+def steered():
+    """Packets that each core was sent by another one, so far (received_rps of /proc/net/softnet_stat)."""
+    counts = {}
+    for index, line in enumerate(pathlib.Path("/proc/net/softnet_stat").read_text().splitlines()):
+        columns = [int(column, 16) for column in line.split()]
+        counts[columns[12] if len(columns) > 12 else index] = columns[9]
+    return counts

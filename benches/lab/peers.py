@@ -1,0 +1,213 @@
+"""The candidates: floodgate, the bare loop, and Debian's proxies, each configured as well as we know how for one core.
+
+Owns: their configurations. Called by: `run`. Never: starts anything.
+
+To add a peer, add an entry to PEERS and see that `run --smoke --peers NAME` is content. In its texts @DIR@ is a directory
+of its own, @CONFIG@ its configuration there, @GATEWAY@, @PORT@ and @ORIGIN@ are where things are, and @CONNECTIONS@ and
+@DESCRIPTORS@ what to be ready for.
+"""
+
+import dataclasses
+import shlex
+import shutil
+
+REFUSALS = ("refuse", "refuse-64")
+HTTP = (*REFUSALS, "storm", "forward", "idle-forward", "rest")
+PROXY = (*HTTP, "connect", "bulk", "idle-tunnel")
+
+
+@dataclasses.dataclass(frozen=True)
+class Peer:
+    """How to run one."""
+
+    # What it can do.
+    workloads: tuple
+    line: str
+    config: str = ""
+    # Further files: (path below @DIR@, text).
+    files: tuple = ()
+    # What a refusal is to the client: a status, or the name of a failure.
+    refusal: str = "403"
+    # Whether it has to be asked for a tunnel; one in TCP mode is one.
+    tunnels: bool = True
+
+    def is_installed(self):
+        """Whether the program is there."""
+        return shutil.which(shlex.split(self.line)[0]) is not None
+
+
+# Rates are lifted: fifty PCs that storm would be limited, which is what the product is for and not what is measured here.
+FLOODGATE = """
+[[listener]]
+address = "0.0.0.0:@PORT@"
+[runtime]
+workers = 1
+[clients]
+allow = ["198.18.0.0/15"]
+[destinations]
+allow = ["@ORIGIN@:80"]
+[limits]
+connections = @CONNECTIONS@
+client-connections = @CONNECTIONS@
+client-connection-rate = "1000000/s, burst 1000000"
+client-request-rate = "1000000/s, burst 1000000"
+"""
+
+NGINX = """
+daemon off; worker_processes 1; worker_rlimit_nofile @DESCRIPTORS@; pid @DIR@/nginx.pid; error_log @DIR@/error.log;
+events { worker_connections @DESCRIPTORS@; multi_accept on; }
+http {
+    access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000000; keepalive_timeout 600s; client_header_timeout 600s;
+    client_body_temp_path @DIR@/a; proxy_temp_path @DIR@/b; fastcgi_temp_path @DIR@/c; uwsgi_temp_path @DIR@/d; scgi_temp_path @DIR@/e;
+"""
+
+ORIGIN = NGINX + """
+    server { listen @ORIGIN@:80 backlog=4096; root @DIR@/www; location = / { return 200 "a short answer"; } }
+}
+"""
+
+# A reverse proxy: it cannot be a forward one.
+NGINX_PEER = NGINX + """
+    upstream origin { server @ORIGIN@:80; keepalive 256; keepalive_requests 1000000000; keepalive_timeout 600s; }
+    server {
+        listen @PORT@ backlog=4096;
+        location / { proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host; }
+    }
+    server { listen @PORT@; server_name @GATEWAY@; return @REFUSAL@; }
+}
+"""
+
+# A reverse proxy too, or a relay of TCP.
+HAPROXY = """
+global
+    maxconn @CONNECTIONS@
+    nbthread 1
+    log /dev/null local0 emerg
+defaults
+    timeout connect 5s
+    timeout client 600s
+    timeout server 600s
+    timeout http-keep-alive 600s
+@DEFAULTS@
+frontend front
+    bind 0.0.0.0:@PORT@ backlog 4096
+    default_backend origin
+@RULES@
+backend origin
+    server nginx @ORIGIN@:80
+"""
+
+
+def haproxy(defaults, rules=""):
+    """Its configuration in a mode."""
+    return HAPROXY.replace("@DEFAULTS@", defaults).replace("@RULES@", rules)
+
+
+TINYPROXY = """
+Port @PORT@
+Listen 0.0.0.0
+Timeout 600
+MaxClients @CONNECTIONS@
+LogFile "/dev/null"
+LogLevel Critical
+Filter "@DIR@/filter"
+Allow 198.18.0.0/15
+ConnectPort 80
+DisableViaHeader Yes
+"""
+
+SQUID = """
+http_port 0.0.0.0:@PORT@
+pid_filename @DIR@/squid.pid
+cache deny all
+cache_mem 8 MB
+memory_pools on
+access_log none
+cache_log @DIR@/squid.log
+coredump_dir @DIR@
+acl own dst @GATEWAY@
+http_access deny own
+http_access allow all
+via off
+forwarded_for delete
+shutdown_lifetime 0 seconds
+pinger_enable off
+max_filedescriptors @DESCRIPTORS@
+server_persistent_connections on
+pconn_timeout 10 minutes
+client_idle_pconn_timeout 10 minutes
+"""
+
+ATS_RECORDS = """
+CONFIG proxy.config.http.server_ports STRING @PORT@
+CONFIG proxy.config.admin.user_id STRING #-1
+CONFIG proxy.config.exec_thread.autoconfig INT 0
+CONFIG proxy.config.exec_thread.limit INT 1
+CONFIG proxy.config.accept_threads INT 0
+CONFIG proxy.config.task_threads INT 1
+CONFIG proxy.config.http.cache.http INT 0
+CONFIG proxy.config.log.logging_enabled INT 0
+CONFIG proxy.config.reverse_proxy.enabled INT 1
+CONFIG proxy.config.url_remap.remap_required INT 0
+CONFIG proxy.config.url_remap.pristine_host_hdr INT 1
+CONFIG proxy.config.http.connect_ports STRING 80 443
+CONFIG proxy.config.http.keep_alive_no_activity_timeout_in INT 600
+CONFIG proxy.config.http.keep_alive_no_activity_timeout_out INT 600
+CONFIG proxy.config.http.transaction_no_activity_timeout_in INT 600
+CONFIG proxy.config.http.transaction_no_activity_timeout_out INT 600
+CONFIG proxy.config.http.per_server.min_keep_alive INT 64
+CONFIG proxy.config.http.server_session_sharing.pool STRING thread
+CONFIG proxy.config.http.insert_request_via_str INT 0
+CONFIG proxy.config.http.insert_client_ip INT 0
+CONFIG proxy.config.http.insert_squid_x_forwarded_for INT 0
+CONFIG proxy.config.net.listen_backlog INT 4096
+CONFIG proxy.config.net.connections_throttle INT @DESCRIPTORS@
+CONFIG proxy.config.dns.resolv_conf STRING NULL
+"""
+
+ATS_FILES = (
+    ("ats/runroot.yaml", """
+prefix: @DIR@/ats
+exec_prefix: @DIR@/ats
+bindir: /usr/bin
+sbindir: /usr/bin
+sysconfdir: @DIR@/ats/etc
+datadir: @DIR@/ats/data
+includedir: /usr/include
+libdir: /usr/lib
+libexecdir: /usr/lib/trafficserver/modules
+localstatedir: @DIR@/ats/var
+runtimedir: @DIR@/ats/run
+logdir: @DIR@/ats/log
+mandir: /usr/share/man
+infodir: /usr/share/info
+cachedir: @DIR@/ats/cache
+"""),
+    ("ats/etc/records.config", ATS_RECORDS),
+    ("ats/etc/remap.config", "map http://@GATEWAY@/ http://@GATEWAY@/ @action=deny @src_ip=0.0.0.0-255.255.255.255\n"),
+    ("ats/etc/ip_allow.yaml", "ip_allow:\n  - apply: in\n    ip_addrs: 0/0\n    action: allow\n    methods: ALL\n"),
+    ("ats/etc/storage.config", "@DIR@/ats/cache 32M\n"),
+    ("ats/etc/plugin.config", ""),
+    *((f"ats/{folder}/.here", "") for folder in ("data", "var", "run", "log", "cache")),
+)
+
+PEERS = {
+    "haproxy": Peer(HTTP, "haproxy -db -f @CONFIG@", haproxy("    mode http\n    http-reuse always", "    http-request deny if { url_beg http://@GATEWAY@/ }")),
+    "haproxy-tcp": Peer(("bulk",), "haproxy -db -dS -f @CONFIG@", haproxy("    mode tcp"), tunnels=False),
+    "haproxy-splice": Peer(("bulk",), "haproxy -db -f @CONFIG@", haproxy("    mode tcp\n    option splice-auto"), tunnels=False),
+    "nginx": Peer(HTTP, "nginx -c @CONFIG@ -e @DIR@/nginx.log", NGINX_PEER.replace("@REFUSAL@", "403")),
+    "nginx-444": Peer(REFUSALS, "nginx -c @CONFIG@ -e @DIR@/nginx.log", NGINX_PEER.replace("@REFUSAL@", "444"), refusal="closed"),
+    "tinyproxy": Peer(PROXY, "tinyproxy -d -c @CONFIG@", TINYPROXY, files=(("filter", "^198\\.18\\.0\\.1\n"),)),
+    "squid": Peer(PROXY, "squid -N -f @CONFIG@", SQUID),
+    "ats": Peer(PROXY, "traffic_server --run-root=@DIR@/ats/runroot.yaml", files=ATS_FILES),
+}
+
+
+def floodgate(command):
+    """A build of floodgate."""
+    return Peer(PROXY, f"{command} run --config @CONFIG@", FLOODGATE)
+
+
+def bare(program, close):
+    """The bare loop, which can only refuse; `refusal` is what it says."""
+    return Peer(REFUSALS, f"{program} 0.0.0.0:@PORT@ @DIR@/refusal {close}")

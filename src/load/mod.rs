@@ -1,0 +1,100 @@
+//! The load of many clients, made by one process: storms, steady good clients, tunnels, bulk, idle connections.
+//!
+//! Owns: the clients, their pace, and what they saw. Called by: the lab (`benches/lab`). Never: part of the gateway's journey.
+//!
+//! A [`Plan`] is data: classes of clients, each with an exchange, a life of connections and a pace. [`run`] plays it and
+//! returns a [`Report`]. It is meant for a current-thread runtime, whose thread costs less per attempt than the gateway's.
+
+mod answer;
+mod client;
+mod pace;
+mod plan;
+mod tally;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+pub use plan::{Class, Connection, Exchange, MAX_CONNECTIONS, Pace, Plan, PlanError, Retry};
+pub use tally::{ClassReport, Failure, Latency, Outcome, Report};
+
+use client::Client;
+use pace::Schedule;
+use tally::Tally;
+
+/// How many connections that are to be held are being opened at a time.
+const OPENING: usize = 64;
+
+/// The bounds of the part that is measured, told while everything is still open.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Mark {
+    /// Held connections stand, the warm-up is over: counting begins.
+    Begin,
+    /// Counting has ended.
+    End,
+}
+
+/// Plays a plan: first the connections that are held, then the warm-up, then the part that is measured. Ends early if no
+/// client has anything left to do. `at` hears the marks; what it does then delays the load.
+pub async fn run(plan: &Plan, mut at: impl FnMut(Mark)) -> Result<Report, PlanError> {
+    plan.check()?;
+    let tallies = plan.classes.iter().map(|class| Tally::new(class).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
+    let parts: Vec<_> = plan.classes.iter().cloned().map(Arc::new).zip(&tallies).collect();
+    let clients = |class: &Arc<Class>, tally: &Arc<Tally>| {
+        let (class, tally, target) = (Arc::clone(class), Arc::clone(tally), plan.target);
+        (0..class.connections).map(move |number| Client::new(number, target, Arc::clone(&class), Arc::clone(&tally)))
+    };
+
+    let mut held = JoinSet::new();
+    timeout(plan.settle, async {
+        let mut opening = JoinSet::new();
+        let turns = Arc::new(Semaphore::new(OPENING));
+        for (class, tally) in parts.iter().filter(|(class, _)| class.pace == Pace::Hold) {
+            // They are few operations, and are counted from the first.
+            tally.begin(Instant::now());
+            clients(class, tally).for_each(|client| drop(opening.spawn(client.open_in_turn(Arc::clone(&turns)))));
+        }
+        while let Some(client) = opening.join_next().await {
+            if let Ok(Some(client)) = client {
+                held.spawn(client.hold());
+            }
+        }
+    })
+    .await
+    .unwrap_or_default();
+
+    let mut others = JoinSet::new();
+    for (class, tally) in &parts {
+        match class.pace {
+            Pace::Open { per_second } => {
+                let schedule = Arc::new(Schedule::new(per_second));
+                tally.follow(&schedule);
+                others.spawn(Arc::clone(&schedule).keep());
+                clients(class, tally).for_each(|client| drop(others.spawn(client.on_schedule(Arc::clone(&schedule)))));
+            }
+            Pace::Closed(retry) => {
+                clients(class, tally).for_each(|client| drop(others.spawn(client.in_a_loop(retry))));
+            }
+            Pace::Hold => {}
+        }
+    }
+    sleep(plan.warm_up).await;
+    let begun = Instant::now();
+    for tally in &tallies {
+        tally.begin(begun);
+    }
+    at(Mark::Begin);
+    timeout(plan.duration, async {
+        while others.join_next().await.is_some() {}
+        while held.join_next().await.is_some() {}
+    })
+    .await
+    .unwrap_or_default();
+    let ended = Instant::now();
+    at(Mark::End);
+    let classes = tallies.iter().map(|tally| tally.end(ended)).collect();
+    Ok(Report { target: plan.target, duration: ended - begun, clients: plan.clients(), classes })
+}
