@@ -166,6 +166,24 @@ def tree(pid):
     return out
 
 
+def threads(pid):
+    """The threads of a process and its descendants."""
+    found = []
+    for each in tree(pid):
+        with contextlib.suppress(OSError):
+            found += [int(task.name) for task in pathlib.Path(f"/proc/{each}/task").iterdir()]
+    return found
+
+
+def cores(pid):
+    """The cores that any of its threads may run on."""
+    found = set()
+    for thread in threads(pid):
+        with contextlib.suppress(OSError):
+            found |= os.sched_getaffinity(thread)
+    return found
+
+
 def resident_kb(pid):
     """Resident memory of a process and its descendants."""
     size = 0

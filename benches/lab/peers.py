@@ -81,6 +81,7 @@ NGINX_PEER = NGINX + """
 HAPROXY = """
 global
     maxconn @CONNECTIONS@
+    maxpipes 100
     nbthread 1
     log /dev/null local0 emerg
 defaults
@@ -143,6 +144,7 @@ CONFIG proxy.config.http.server_ports STRING @PORT@
 CONFIG proxy.config.admin.user_id STRING #-1
 CONFIG proxy.config.exec_thread.autoconfig INT 0
 CONFIG proxy.config.exec_thread.limit INT 1
+CONFIG proxy.config.exec_thread.affinity INT 0
 CONFIG proxy.config.accept_threads INT 0
 CONFIG proxy.config.task_threads INT 1
 CONFIG proxy.config.http.cache.http INT 0
@@ -193,11 +195,12 @@ cachedir: @DIR@/ats/cache
 
 PEERS = {
     "haproxy": Peer(HTTP, "haproxy -db -f @CONFIG@", haproxy("    mode http\n    http-reuse always", "    http-request deny if { url_beg http://@GATEWAY@/ }")),
-    "haproxy-tcp": Peer(("bulk",), "haproxy -db -dS -f @CONFIG@", haproxy("    mode tcp"), tunnels=False),
+    "haproxy-tcp": Peer(("bulk",), "haproxy -db -f @CONFIG@", haproxy("    mode tcp"), tunnels=False),
     "haproxy-splice": Peer(("bulk",), "haproxy -db -f @CONFIG@", haproxy("    mode tcp\n    option splice-auto"), tunnels=False),
     "nginx": Peer(HTTP, "nginx -c @CONFIG@ -e @DIR@/nginx.log", NGINX_PEER.replace("@REFUSAL@", "403")),
     "nginx-444": Peer(REFUSALS, "nginx -c @CONFIG@ -e @DIR@/nginx.log", NGINX_PEER.replace("@REFUSAL@", "444"), refusal="closed"),
-    "tinyproxy": Peer(PROXY, "tinyproxy -d -c @CONFIG@", TINYPROXY, files=(("filter", "^198\\.18\\.0\\.1\n"),)),
+    # It keeps no connection alive.
+    "tinyproxy": Peer(tuple(name for name in PROXY if name != "idle-forward"), "tinyproxy -d -c @CONFIG@", TINYPROXY, files=(("filter", "^198\\.18\\.0\\.1\n"),)),
     "squid": Peer(PROXY, "squid -N -f @CONFIG@", SQUID),
     "ats": Peer(PROXY, "traffic_server --run-root=@DIR@/ats/runroot.yaml", files=ATS_FILES),
 }

@@ -150,7 +150,7 @@ mod tests {
     fn an_answer_that_breaks_off_or_runs_on_is_told_apart() {
         assert_eq!(reply(To::Other, b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nab"), Err(Failure::Closed));
         assert_eq!(reply(To::Other, b"HTTP/1.1 200 OK\r\n"), Err(Failure::Closed));
-        assert_eq!(reply(To::Other, b"220 smtp.example.net\r\n"), Err(Failure::Malformed));
+        assert_eq!(reply(To::Other, b"220 smtp.example.net\r\n\r\n"), Err(Failure::Malformed));
         let mut answer = Answer::new(To::Other);
         assert_eq!(answer.feed(b"HTTP/1.1 204 No Content\r\n\r\nmore"), Err(Failure::Malformed));
     }

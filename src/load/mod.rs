@@ -81,7 +81,10 @@ pub async fn run(plan: &Plan, mut at: impl FnMut(Mark)) -> Result<Report, PlanEr
             Pace::Hold => {}
         }
     }
-    sleep(plan.warm_up).await;
+    // Without a warm-up the first attempts are counted too: no client has run yet.
+    if !plan.warm_up.is_zero() {
+        sleep(plan.warm_up).await;
+    }
     let begun = Instant::now();
     for tally in &tallies {
         tally.begin(begun);

@@ -17,6 +17,7 @@ mod corpus;
 mod faults;
 mod forward;
 mod limits;
+mod load;
 mod patience;
 mod rig;
 mod self_target;
