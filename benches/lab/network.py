@@ -13,6 +13,7 @@ import contextlib
 import itertools
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import time
@@ -23,6 +24,7 @@ ORIGIN = "198.19.0.2"
 PORT = 3128
 GATEWAY_CORE, OTHER_CORE = 0, 1
 MARK = f"fglab{os.getpid()}"
+ENDINGS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 # What a kernel with 2 GB chooses for itself (a hash table of 16,384 connections, and what is derived from it), and what the
 # operator of a proxy sets. All of them belong to a namespace. `tcp_mem` and `tcp_max_orphans` do not, and stay as they are;
@@ -127,7 +129,11 @@ class Network:
         raise Failed(f"{' '.join(process.args)} does not listen on {port}: {said}")
 
     def close(self):
-        """Ends every process started here with its descendants, by id, and removes the namespaces."""
+        """Ends every process started here with its descendants, by id, and removes the namespaces; nothing interrupts it."""
+        with uninterrupted():
+            self._close()
+
+    def _close(self):
         ids = [pid for process in self.processes if process.poll() is None for pid in tree(process.pid)]
         for wait, how in ((5, signal.SIGTERM), (5, signal.SIGKILL)):
             for pid in ids:
@@ -146,6 +152,27 @@ class Network:
                     pipe.close()
         for name in (self.clients, self.gateway, self.origin):
             subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False, timeout=30)
+
+
+@contextlib.contextmanager
+def uninterrupted():
+    """Signals that would end us come afterwards."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def sweep():
+    """Removes what a run left that was killed outright."""
+    for line in command("ip", "netns", "list").splitlines():
+        found = re.match(r"fglab(\d+)-\d+[cgo]\b", line)
+        if found and not pathlib.Path(f"/proc/{found[1]}").exists():
+            for pid in command("ip", "netns", "pids", found[0]).split():
+                with contextlib.suppress(OSError):
+                    os.kill(int(pid), signal.SIGKILL)
+            command("ip", "netns", "del", found[0])
 
 
 def is_running(pid):

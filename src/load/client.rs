@@ -13,6 +13,7 @@ use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
+use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 use super::answer::{Answer, Reply, To};
@@ -22,7 +23,7 @@ use super::tally::{Failure, Tally};
 
 /// What is read at once. Nothing of it is kept, so all clients of a thread share it.
 const SCRAP: usize = 256 * 1024;
-/// A client that fails for want of something of its own would otherwise try again without giving others a turn.
+/// How long a client waits that failed for want of something of its own: trying again at once would not help.
 const OWN_FAULT: Duration = Duration::from_millis(10);
 
 thread_local! {
@@ -42,21 +43,23 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(number: usize, target: SocketAddr, class: Arc<Class>, tally: Arc<Tally>) -> Self {
-        let source = class.sources.iter().cycle().nth(number % class.sources.len().max(1)).copied();
+        let source = class.sources.get(number % class.sources.len().max(1)).copied();
         Self { number, target, source, class, tally, kept: None }
     }
 
     /// Asks again when it has its answer.
     pub(super) async fn in_a_loop(mut self, retry: Retry) {
         loop {
-            let result = self.attempt(Instant::now()).await;
+            match self.attempt(Instant::now()).await {
+                Ok(_) => {}
+                Err(Failure::Local) => sleep(OWN_FAULT).await,
+                // It may have failed at once, without ever giving others a turn.
+                Err(_) => yield_now().await,
+            }
             match retry {
                 Retry::Never => return,
                 Retry::Instant => {}
                 Retry::After(pause) => sleep(pause).await,
-            }
-            if result == Err(Failure::Local) {
-                sleep(OWN_FAULT).await;
             }
         }
     }

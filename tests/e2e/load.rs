@@ -15,7 +15,7 @@ use crate::rig::{Origin, Rig, closed_port, read_head};
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 /// Longer than any test: only what the test waits for ends it.
-const LONG: Duration = Duration::from_secs(600);
+const LONG: Duration = Duration::from_mins(10);
 
 fn class(connection: Connection, pace: Pace) -> Class {
     Class {
@@ -133,6 +133,13 @@ fn failures_have_names() {
 }
 
 #[test]
+fn retriers_that_fail_at_once_do_not_keep_a_run_from_ending() {
+    let retry = class(Connection::New, Pace::Closed(Retry::Instant));
+    let report = only(&plan(closed_port(), Duration::from_millis(100), retry));
+    assert!(report.attempts > 4 && report.completed == 0, "{report:?}");
+}
+
+#[test]
 fn kept_connections_serve_many_and_are_replaced_without_an_error() {
     let connections = Arc::new(Mutex::new(0));
     let record = Arc::clone(&connections);
@@ -207,7 +214,7 @@ fn tunnels_with_a_request_inside_and_held_ones() {
     let hold = Class { connections: 100, exchange, ..class(Connection::Kept, Pace::Hold) };
     let mut open = 0;
     let report = play(&plan(rig.proxy, Duration::from_millis(1), hold), |_| {
-        open = rig.gateway.counters.tunnels_open.load(Relaxed)
+        open = rig.gateway.counters.tunnels_open.load(Relaxed);
     });
     let report = report.class("load").unwrap();
     assert_eq!((report.held, report.lost, report.completed, open), (100, 0, 100, 100), "{report:?}");
