@@ -83,10 +83,15 @@ fn can_be_one_host(address: IpAddr) -> bool {
 
 /// Reads a network, or an address as the network of it alone.
 pub(super) fn network(text: &str) -> Result<IpNet, Fault> {
-    let network =
-        text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).map(unmapped).map_err(|_| {
-            Fault::new("is neither a network nor an address", "write \"10.0.0.0/8\", \"fd00::/8\" or an address")
-        })?;
+    let network = match text.split_once('/') {
+        None => text.parse::<IpAddr>().ok().map(IpNet::from),
+        // ipnet takes 010.0.0.0 for 10.0.0.0, others for 8.0.0.0 (`inet_aton(3)`); the standard library refuses it.
+        Some((address, _)) if address.parse::<IpAddr>().is_ok() => text.parse::<IpNet>().ok(),
+        Some(_) => None,
+    };
+    let network = network.map(unmapped).ok_or_else(|| {
+        Fault::new("is neither a network nor an address", "write \"10.0.0.0/8\", \"fd00::/8\" or an address")
+    })?;
     if network == network.trunc() {
         Ok(network)
     } else {
@@ -282,7 +287,17 @@ mod tests {
         }
         let fault = network("10.1.2.3/8").unwrap_err();
         assert_eq!(fault.remedy, "write \"10.0.0.0/8\" for the network or \"10.1.2.3\" for the address");
-        for text in ["", "10.0.0.0/33", "10/8", "10.0.0.0/-1", "10.0.0.0/", "lan", "10.0.0.0/255.0.0.0x"] {
+        for text in [
+            "",
+            "10.0.0.0/33",
+            "10/8",
+            "10.0.0.0/-1",
+            "10.0.0.0/",
+            "lan",
+            "10.0.0.0/255.0.0.0x",
+            "010.0.0.0/8",
+            "10.20.00.0/16",
+        ] {
             assert_eq!(network(text).unwrap_err().reason, "is neither a network nor an address", "{text}");
         }
     }
