@@ -264,18 +264,6 @@ fn the_list_of_whole_requests_holds() {
 
 proptest! {
     #[test]
-    fn no_bytes_make_it_panic_and_what_it_shows_it_reads(bytes in prop_oneof![
-        prop::collection::vec(any::<u8>(), 0..24),
-        "[0-9a-fx.:\\[\\]*%@-]{0,24}".prop_map(String::into_bytes),
-        "[0-9a-z\u{ff10}-\u{ff19}\u{3002}\u{ad}\u{fc}.:]{0,12}".prop_map(String::into_bytes),
-    ]) {
-        if let Ok(authority) = Authority::parse(&bytes) {
-            prop_assert_eq!(parse(&authority.to_string()), Ok(authority));
-            prop_assert!(is_host_field(&bytes));
-        }
-    }
-
-    #[test]
     fn c_16_plain_addresses_are_themselves(address: IpAddr, port in 1_u16..) {
         let shown = std::net::SocketAddr::new(address, port).to_string();
         prop_assert_eq!(parse(&shown), Ok(Authority { host: Host::Address(address.to_canonical()), port: Some(port) }));

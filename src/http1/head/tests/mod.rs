@@ -1,7 +1,6 @@
 //! Heads, by the conformance ids that they cover.
 
 mod meaning;
-mod properties;
 mod syntax;
 
 use super::*;
