@@ -92,7 +92,7 @@ fn read_again<'f>(forwarded: &'f [u8], request: &Request<'_>, to: &Destination) 
         let hops = request.max_forwards.filter(|_| is_among(&["max-forwards"], &name));
         expected.push((name, hops.map_or(value, |hops| hops.saturating_sub(1).to_string().into_bytes())));
     }
-    expected.extend(framing(request.body));
+    expected.extend(framing(request.body, b""));
     expected.extend(request.upgrade.into_iter().flat_map(switch));
     expected.push(via(request.version));
     assert_eq!(plain(seen.fields).collect::<Vec<_>>(), expected, "other fields");
@@ -120,6 +120,10 @@ fn response(input: &[u8], to_head: bool, version: Version) -> Option<()> {
     let length = Scan::response().advance(input, LIMITS).ok()??;
     let (head, body) = input.split_at(length);
     let response = Response::parse(head, LIMITS, to_head).ok()?;
+    // Transfer codings besides chunked are not for HTTP/1.0: the relay answers 502.
+    if version == Version::Http10 && !response.codings.is_empty() {
+        return None;
+    }
     // As the relay decides it: no chunks for HTTP/1.0, which is told the end by the close.
     let framed = match (response.body, version) {
         (Body::Chunked | Body::UntilClose, Version::Http11) => Body::Chunked,
@@ -168,7 +172,7 @@ fn read_answer_again(forwarded: &[u8], response: &Response<'_>, to: ToClient, to
     if !interim && !expected.iter().any(|(name, _)| is_among(&["date"], name)) {
         expected.push(field("Date", DATE));
     }
-    expected.extend(framing(to.body));
+    expected.extend(framing(to.body, response.codings));
     match response.upgrade {
         Some(chosen) => expected.extend(switch(chosen)),
         None if !to.keep_alive && !interim => expected.push(field("Connection", "close")),
@@ -248,10 +252,12 @@ fn field(name: &str, value: impl AsRef<[u8]>) -> Plain {
     (name.as_bytes().to_vec(), value.as_ref().to_vec())
 }
 
-fn framing(body: Body) -> Option<Plain> {
+/// `codings` are those that stay under the chunks.
+fn framing(body: Body, codings: &[u8]) -> Option<Plain> {
     match body {
         Body::Length(length) => Some(field("Content-Length", length.to_string())),
-        Body::Chunked => Some(field("Transfer-Encoding", "chunked")),
+        Body::Chunked if codings.is_empty() => Some(field("Transfer-Encoding", "chunked")),
+        Body::Chunked => Some(field("Transfer-Encoding", [codings, b", chunked"].concat())),
         Body::Empty | Body::UntilClose => None,
     }
 }
