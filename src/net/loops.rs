@@ -49,7 +49,8 @@ impl Loops {
 pub struct Outgoing {
     table: Arc<Loops>,
     local: SocketAddr,
-    remote: SocketAddr,
+    /// Where it leads, never IPv4-mapped.
+    pub remote: SocketAddr,
 }
 
 impl Drop for Outgoing {

@@ -20,8 +20,7 @@ use crate::proxy::shared::{Shared, Visitor, Worker};
 #[derive(Debug)]
 pub(crate) struct Upstream {
     pub(crate) stream: TcpStream,
-    pub(crate) address: SocketAddr,
-    _outgoing: Outgoing,
+    outgoing: Outgoing,
     _open: Open,
 }
 
@@ -36,6 +35,11 @@ impl Drop for Open {
 }
 
 impl Upstream {
+    /// Where it leads.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.outgoing.remote
+    }
+
     /// Closes with a reset: see [`close::abort`].
     pub(crate) fn abort(self) {
         close::abort(self.stream);
@@ -48,7 +52,7 @@ pub(crate) fn pooled(to: &Destination, worker: &Worker, visitor: &Visitor) -> Op
     let shared = &worker.shared;
     let upstream = worker.pool.take(&to.host, to.port, &shared.counters)?;
     let own = shared.own.load();
-    if visitor.policy(&own, shared).judge_address(to, upstream.address.ip()).is_err() {
+    if visitor.policy(&own, shared).judge_address(to, upstream.address().ip()).is_err() {
         upstream.abort();
         return None;
     }
@@ -72,8 +76,7 @@ pub(crate) async fn open(
     shared.counters.connect_seconds.record(dialled.took);
     let local = dialled.stream.local_addr().map_err(|_| RequestEnd::ConnectUnreachable)?;
     let outgoing = Loops::register(&shared.loops, local, dialled.address);
-    let upstream = Upstream { stream: dialled.stream, address: dialled.address, _outgoing: outgoing, _open: open };
-    Ok((upstream, dialled.took))
+    Ok((Upstream { stream: dialled.stream, outgoing, _open: open }, dialled.took))
 }
 
 /// The addresses that may be dialled. Mixed answers are used as far as they are allowed.

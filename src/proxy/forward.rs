@@ -39,12 +39,12 @@ pub(crate) async fn exchange(
         let reused = pooled.is_some();
         let upstream = match pooled.take() {
             Some(upstream) => {
-                entry.upstream(upstream.address, None);
+                entry.upstream(upstream.address(), None);
                 upstream
             }
             None => match presence::unless_left(&client, buffer, connect::open(&to, shared, visitor)).await {
                 Some(Ok((upstream, took))) => {
-                    entry.upstream(upstream.address, Some(took));
+                    entry.upstream(upstream.address(), Some(took));
                     upstream
                 }
                 Some(Err(end)) => return refuse::answer(client, end, asked.to_head, entry, buffer).await,

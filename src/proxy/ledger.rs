@@ -119,9 +119,13 @@ impl RequestEntry {
         self.note.lock().take().map(|note| note.line)
     }
 
-    /// The status the client is being sent.
+    /// The status the client is being sent. What is answered cannot be refused any more: only an access log still wants
+    /// the note.
     pub(crate) fn status(&self, status: u16) {
         self.status.store(status, Relaxed);
+        if !self.worker.shared.access.is_on() {
+            *self.note.lock() = None;
+        }
     }
 
     /// Whether the client has seen the beginning of a final answer.

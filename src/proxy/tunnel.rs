@@ -56,7 +56,7 @@ pub(crate) async fn open(
     let shared = Arc::clone(&entry.worker.shared);
     let upstream = match presence::unless_left(&client, buffer, connect::open(&to, &shared, visitor)).await {
         Some(Ok((upstream, took))) => {
-            entry.upstream(upstream.address, Some(took));
+            entry.upstream(upstream.address(), Some(took));
             upstream
         }
         Some(Err(end)) => return refuse::answer(client, end, false, entry, buffer).await,
