@@ -44,6 +44,18 @@ impl Activity {
     }
 }
 
+/// Reads what has come. A read that leaves room has emptied the socket: the reactor is told, so that the next attempt waits
+/// for an event instead of asking the kernel in vain. Nothing is missed: what comes later, an end too, is a new event
+/// (epoll(7), questions and answers: a short read of a stream says as much as `EAGAIN`).
+pub(crate) fn read(stream: &TcpStream, free: &mut [u8]) -> io::Result<usize> {
+    let n = stream.try_read(free)?;
+    if 0 < n && n < free.len() {
+        let emptied = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+        stream.try_io(Interest::READABLE, emptied).unwrap_or_default();
+    }
+    Ok(n)
+}
+
 /// Bytes a connection may move before the others of its worker get their turn.
 const TURN: usize = 512 * 1024;
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
+use crate::proxy::activity::read;
 use crate::proxy::buffer::Buffer;
 
 /// How long an answer may take to begin once the client has closed its side. A client that has gone and one that only
@@ -22,7 +23,7 @@ const READ: usize = 16 * 1024;
 /// Returns when the client has left. What it sends meanwhile is kept in `buffer`; when that is full, nobody looks any more.
 pub(crate) async fn left(client: &TcpStream, buffer: &mut Buffer, is_answered: impl Fn() -> bool) {
     loop {
-        match buffer.fill(READ, |free| client.try_read(free)) {
+        match buffer.fill(READ, |free| read(client, free)) {
             Ok(0) => {
                 sleep(HALF_CLOSED).await;
                 if is_answered() {

@@ -19,7 +19,7 @@ use crate::http1::chunked;
 use crate::http1::head::{HeadLimits, Response, Scan, Version, offered};
 use crate::http1::rewrite::{self, ToClient};
 use crate::outcome::RequestEnd;
-use crate::proxy::activity::{Activity, Turn};
+use crate::proxy::activity::{Activity, Turn, read};
 use crate::proxy::buffer::{BLOCK, Buffer, SMALL_READ};
 use crate::proxy::ledger::RequestEntry;
 use crate::proxy::presence;
@@ -129,7 +129,7 @@ impl Exchange<'_> {
             if decoder.is_done() {
                 break;
             }
-            match inbound.fill(most, |free| self.client.try_read(free)) {
+            match inbound.fill(most, |free| read(self.client, free)) {
                 Ok(0) => return RequestEnd::ClientGone,
                 Ok(n) => turn.moved(n).await,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -223,7 +223,7 @@ impl Exchange<'_> {
                 progress.activity.touch();
                 return Ok(length);
             }
-            match answer.fill(BLOCK, |free| self.upstream.try_read(free)) {
+            match answer.fill(BLOCK, |free| read(self.upstream, free)) {
                 Ok(n) if n > 0 => self.entry.fetched(n),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     answer.rest();
@@ -268,7 +268,7 @@ impl Exchange<'_> {
             if decoder.is_done() {
                 return Ok(());
             }
-            match answer.fill(most, |free| self.upstream.try_read(free)) {
+            match answer.fill(most, |free| read(self.upstream, free)) {
                 Ok(0) if decoder.ends_by_close() => {
                     if to == Body::Chunked {
                         self.send_down(chunked::LAST, answer, progress).await?;
