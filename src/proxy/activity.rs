@@ -1,7 +1,9 @@
 //! One clock for everything that moves in an exchange or a tunnel, whatever the direction.
 
 use std::io;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::Interest;
@@ -68,10 +70,22 @@ pub(crate) struct Turn {
 impl Turn {
     /// Charges bytes; lets the others pass when the turn is over.
     pub(crate) async fn moved(&mut self, bytes: usize) {
-        self.moved += bytes;
-        if self.moved >= TURN {
-            self.moved = 0;
+        if self.is_over(bytes) {
             yield_now().await;
         }
+    }
+
+    /// The same for what is polled: pending, once, when the turn is over.
+    pub(crate) fn poll_moved(&mut self, cx: &mut Context<'_>, bytes: usize) -> Poll<()> {
+        if self.is_over(bytes) { pin!(yield_now()).poll(cx) } else { Poll::Ready(()) }
+    }
+
+    fn is_over(&mut self, bytes: usize) -> bool {
+        self.moved += bytes;
+        let over = self.moved >= TURN;
+        if over {
+            self.moved = 0;
+        }
+        over
     }
 }

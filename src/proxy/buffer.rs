@@ -5,6 +5,10 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, ReadBuf};
 
 /// Size of a block, and with it the most a connection reads at once.
 pub(crate) const BLOCK: usize = 64 * 1024;
@@ -76,6 +80,29 @@ impl Buffer {
         Ok(n)
     }
 
+    /// The same from a stream. The block is given back unless something has been read.
+    pub(crate) fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        most: usize,
+        from: &mut (impl AsyncRead + Unpin),
+    ) -> Poll<io::Result<usize>> {
+        let filled = self.fill(most, |free| {
+            let mut free = ReadBuf::new(free);
+            match Pin::new(from).poll_read(cx, &mut free) {
+                Poll::Ready(read) => read.map(|()| free.filled().len()),
+                Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+            }
+        });
+        if !matches!(filled, Ok(1..)) {
+            self.rest();
+        }
+        match filled {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+            filled => Poll::Ready(filled),
+        }
+    }
+
     /// Gives the block back before a wait, keeping the unused bytes in exactly as much memory as they need.
     pub(crate) fn rest(&mut self) {
         if self.memory.len() == BLOCK {
@@ -114,6 +141,11 @@ impl Drop for Buffer {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll, Waker};
+
+    use tokio::io::AsyncWrite;
+
     use super::{BLOCK, Buffer};
 
     fn put(buffer: &mut Buffer, bytes: &[u8]) -> usize {
@@ -151,5 +183,22 @@ mod tests {
         buffer.consume(BLOCK - 2);
         assert_eq!(put(&mut buffer, b"xy"), 2);
         assert_eq!(buffer.bytes(), &[1, 1, b'x', b'y']);
+    }
+
+    #[test]
+    fn a_block_is_held_only_for_what_was_read() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let (mut here, mut there) = tokio::io::duplex(64);
+        let mut buffer = Buffer::default();
+        assert!(buffer.poll_fill(&mut cx, 3, &mut here).is_pending());
+        assert_eq!(buffer.memory.len(), 0);
+        assert!(Pin::new(&mut there).poll_write(&mut cx, b"hello").is_ready());
+        assert!(matches!(buffer.poll_fill(&mut cx, 3, &mut here), Poll::Ready(Ok(3))));
+        assert_eq!((buffer.memory.len(), buffer.bytes()), (BLOCK, &b"hel"[..]));
+        drop(there);
+        assert!(matches!(buffer.poll_fill(&mut cx, 3, &mut here), Poll::Ready(Ok(2))));
+        buffer.consume(5);
+        assert!(matches!(buffer.poll_fill(&mut cx, 3, &mut here), Poll::Ready(Ok(0))));
+        assert_eq!(buffer.memory.len(), 0, "an end holds nothing: a half-closed tunnel may stand for long");
     }
 }

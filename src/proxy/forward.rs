@@ -6,6 +6,7 @@ use tokio::net::TcpStream;
 
 use crate::net::close;
 use crate::outcome::{ConnectionEnd, RequestEnd};
+use crate::proxy::Next;
 use crate::proxy::buffer::Buffer;
 use crate::proxy::connect::{self, Upstream};
 use crate::proxy::ledger::RequestEntry;
@@ -14,14 +15,12 @@ use crate::proxy::relay::{Broken, Done, Exchange};
 use crate::proxy::request::{self, Asked};
 use crate::proxy::shared::Visitor;
 use crate::proxy::tunnel::Tunnel;
-use crate::proxy::{Next, Stop};
 use crate::proxy::{presence, refuse};
 
 /// One request and its answer.
 pub(crate) async fn exchange(
     client: TcpStream,
-    mut asked: Asked,
-    to: Destination,
+    mut asked: Box<Asked>,
     entry: RequestEntry,
     visitor: &Visitor,
     buffer: &mut Buffer,
@@ -34,7 +33,7 @@ pub(crate) async fn exchange(
     buffer.rest();
     // An origin that closes an idle connection as a request comes leaves open whether it was carried out: what may not be
     // sent twice is not given a used connection (RFC 9112 section 9.3.1).
-    let mut pooled = if asked.repeatable { connect::pooled(&to, &worker, visitor) } else { None };
+    let mut pooled = if asked.repeatable { connect::pooled(&asked.to, &worker, visitor) } else { None };
     loop {
         let reused = pooled.is_some();
         let upstream = match pooled.take() {
@@ -42,7 +41,7 @@ pub(crate) async fn exchange(
                 entry.upstream(upstream.address(), None);
                 upstream
             }
-            None => match presence::unless_left(&client, buffer, connect::open(&to, shared, visitor)).await {
+            None => match presence::unless_left(&client, buffer, connect::open(&asked.to, shared, visitor)).await {
                 Some(Ok((upstream, took))) => {
                     entry.upstream(upstream.address(), Some(took));
                     upstream
@@ -63,7 +62,7 @@ pub(crate) async fn exchange(
             drain: &shared.drain,
         };
         match exchange.run(buffer).await {
-            Ok(done) => return finished(client, upstream, done, to, entry, visitor, buffer).await,
+            Ok(done) => return finished(client, upstream, done, asked.to, entry, visitor, buffer).await,
             // The one retry (RFC 9112 section 9.3.1): the origin closed an idle connection as we took it.
             Err(Broken::Unheard) if reused => upstream.abort(),
             Err(broken) => {
@@ -90,7 +89,7 @@ async fn finished(
         entry.received(buffer.len());
         let buffers = [std::mem::take(buffer), first_answer];
         let tunnel = Tunnel::new(client, upstream, buffers, &settings.timeouts, entry, RequestEnd::Upgraded);
-        return Next::Stop(Stop::Carry(tunnel));
+        return Next::Carry(tunnel);
     }
     if done.keep_upstream && !shared.drain.begun() {
         worker.pool.keep(to.host, to.port, upstream, &settings.upstream, &shared.counters);
@@ -102,7 +101,7 @@ async fn finished(
         return Next::Again(client);
     }
     close::after_answer(client, close::LONG_ANSWER, shared.is_lean()).await;
-    Next::Stop(Stop::Over(ConnectionEnd::Served))
+    Next::Over(ConnectionEnd::Served)
 }
 
 async fn failed(client: TcpStream, broken: Broken, asked: &Asked, entry: RequestEntry, buffer: &mut Buffer) -> Next {
@@ -114,7 +113,7 @@ async fn failed(client: TcpStream, broken: Broken, asked: &Asked, entry: Request
         // The client has a part of the answer: a reset tells it that it is not the whole.
         close::abort(client);
         entry.end(end);
-        return Next::Stop(Stop::Over(ConnectionEnd::Failed));
+        return Next::Over(ConnectionEnd::Failed);
     }
     refuse::answer(client, end, asked.to_head, entry, buffer).await
 }

@@ -20,9 +20,12 @@ pub mod resolve;
 pub mod shared;
 mod tunnel;
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use crate::net::close;
 use crate::outcome::ConnectionEnd;
@@ -31,6 +34,7 @@ use buffer::Buffer;
 use ledger::{ConnectionEntry, RequestEntry};
 pub use refuse::{Answers, Refused};
 use request::{Decision, Glance};
+use shared::Visitor;
 pub use shared::{Rules, Shared, Worker};
 use tunnel::Tunnel;
 
@@ -38,75 +42,117 @@ use tunnel::Tunnel;
 enum Next {
     /// A connection that waits for another request.
     Again(TcpStream),
-    /// The end of the road.
-    Stop(Stop),
+    /// One that carries bytes both ways from now on.
+    Carry(Box<Tunnel>),
+    /// Nothing: it is over.
+    Over(ConnectionEnd),
 }
 
-/// Where the road of a connection ends.
-enum Stop {
-    /// It carries bytes both ways from now on.
-    Carry(Box<Tunnel>),
-    /// It is over.
-    Over(ConnectionEnd),
+/// A part of a connection's life. Its task holds one at a time: a tunnel does not keep the room that requests needed.
+///
+/// Boxed, although a task is an allocation already: one that is aligned to 128 bytes, and what malloc cuts off for that
+/// adds up with its size and with every task that ends while its connection goes on.
+struct Phase(Pin<Box<dyn Future<Output = Option<Self>> + Send>>);
+
+impl Future for Phase {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        while let Some(next) = ready!(self.0.as_mut().poll(cx)) {
+            *self = next;
+        }
+        Poll::Ready(())
+    }
 }
 
 /// One connection, from the seat it was given to its one outcome.
 pub(crate) fn serve(mut arrival: Arrival, connection: ConnectionEntry, worker: &Arc<Worker>) {
     let mut buffer = Buffer::default();
-    match request::glance(&mut arrival, &mut buffer, worker) {
-        Glance::Gone => connection.end(ConnectionEnd::Empty),
+    let seen = match request::glance(&mut arrival, &mut buffer, worker) {
+        Glance::Gone => return connection.end(ConnectionEnd::Empty),
         // Most refusals end here, before there is a task, or a reactor that knows the socket.
         Glance::Decided(Decision::Refuse(end, to_head)) => {
-            refuse::at_once(arrival, connection, end, to_head, &mut buffer, worker);
+            return refuse::at_once(arrival, connection, end, to_head, &mut buffer, worker);
         }
-        seen @ (Glance::Open | Glance::Decided(_)) => {
-            tokio::spawn(travel(arrival, seen, buffer, connection, Arc::clone(worker)));
+        Glance::Decided(decision) => Some(decision),
+        Glance::Open => None,
+    };
+    // Its task runs after all others of this turn have been accepted: they can have the block.
+    buffer.rest();
+    let Arrival { stream, visitor, deadline } = arrival;
+    match TcpStream::from_std(stream) {
+        Ok(stream) => {
+            let travels = travel(stream, seen, deadline, buffer, visitor, connection, Arc::clone(worker));
+            tokio::spawn(Phase(Box::pin(travels)));
         }
+        Err(_) => connection.end(ConnectionEnd::Failed),
     }
 }
 
-/// The rest of its life, for a connection that is not over at first sight.
-async fn travel(arrival: Arrival, seen: Glance, buffer: Buffer, connection: ConnectionEntry, worker: Arc<Worker>) {
-    // Boxed, so that a tunnel, which may stand for hours, does not keep the room that reading and forwarding needed.
-    let end = match Box::pin(road(arrival, seen, buffer, &worker)).await {
-        Stop::Carry(tunnel) => {
-            tunnel.carry().await;
-            ConnectionEnd::Tunneled
-        }
-        Stop::Over(end) => end,
-    };
-    connection.end(end);
+/// The rest of its life, for a connection that is not over at first sight: decision → tunnel, forward or refuse, as often
+/// as the client keeps it.
+///
+/// This is what a connection holds while it waits for a request; what a request needs is boxed, and gone with it.
+#[expect(clippy::manual_async_fn, reason = "an async fn holds its arguments twice")]
+fn travel(
+    mut stream: TcpStream,
+    mut decision: Option<Decision>,
+    deadline: Instant,
+    mut buffer: Buffer,
+    visitor: Visitor,
+    connection: ConnectionEntry,
+    worker: Arc<Worker>,
+) -> impl Future<Output = Option<Phase>> + Send {
+    async move {
+        // Not for the requests behind one that a glance has seen.
+        let mut first = decision.is_none().then_some(deadline);
+        let end = loop {
+            let decided = match decision.take() {
+                Some(decided) => Ok(decided),
+                None => request::next(&mut stream, &mut buffer, first.take(), &worker, &visitor).await,
+            };
+            let entry = || RequestEntry::new(&worker, &visitor);
+            let work: Pin<Box<dyn Future<Output = Next> + Send + '_>> = match decided {
+                Ok(Decision::Tunnel(asked)) => Box::pin(tunnel::open(stream, asked, entry(), &visitor, &mut buffer)),
+                Ok(Decision::Forward(asked)) => {
+                    Box::pin(forward::exchange(stream, asked, entry(), &visitor, &mut buffer))
+                }
+                Ok(Decision::Refuse(end, to_head)) => {
+                    Box::pin(refuse::answer(stream, end, to_head, entry(), &mut buffer))
+                }
+                Err(end) => {
+                    close::idle(stream, worker.shared.is_lean());
+                    break end;
+                }
+            };
+            match work.await {
+                Next::Again(kept) => stream = kept,
+                Next::Carry(tunnel) => return Some(Phase(Box::pin(tunnel.carry(connection)))),
+                Next::Over(end) => break end,
+            }
+        };
+        connection.end(end);
+        None
+    }
 }
 
-/// Decision → tunnel, forward or refuse, as often as the client keeps the connection.
-async fn road(arrival: Arrival, seen: Glance, mut buffer: Buffer, worker: &Arc<Worker>) -> Stop {
-    let visitor = arrival.visitor.clone();
-    let (mut stream, mut decision) = match request::first(arrival, seen, &mut buffer, worker).await {
-        Ok(first) => first,
-        Err(end) => return Stop::Over(end),
-    };
-    loop {
-        let entry = RequestEntry::new(worker, &visitor);
-        let next = match decision {
-            // Boxed: a connection that only waits for a request does not hold the room for one.
-            Decision::Tunnel(asked, to) => {
-                Box::pin(tunnel::open(stream, asked, to, entry, &visitor, &mut buffer)).await
-            }
-            Decision::Forward(asked, to) => {
-                Box::pin(forward::exchange(stream, asked, to, entry, &visitor, &mut buffer)).await
-            }
-            Decision::Refuse(end, to_head) => refuse::answer(stream, end, to_head, entry, &mut buffer).await,
-        };
-        stream = match next {
-            Next::Again(stream) => stream,
-            Next::Stop(stop) => return stop,
-        };
-        decision = match request::next(&stream, &mut buffer, worker, &visitor).await {
-            Ok(decision) => decision,
-            Err(end) => {
-                close::idle(stream, worker.shared.is_lean());
-                return Stop::Over(end);
-            }
-        };
+#[cfg(test)]
+mod tests {
+    use super::{Phase, Tunnel, travel};
+
+    /// Thousands of tunnels and kept-alive connections stand idle: whoever makes them larger should know. Measured with all
+    /// that malloc and tokio add, a tunnel is 1.8 KiB of resident memory and a connection that waits for a request 1.3 KiB;
+    /// the two sockets of a tunnel and its task are 0.9 KiB of it.
+    #[test]
+    fn what_waits_is_small() {
+        fn held_by_tunnel<A, B, F>(_: impl Fn(A, B) -> F) -> usize {
+            size_of::<F>()
+        }
+        fn held_by_connection<A, B, C, D, E, F, G, H>(_: impl Fn(A, B, C, D, E, F, G) -> H) -> usize {
+            size_of::<H>()
+        }
+        assert!(held_by_tunnel(Tunnel::carry) <= 408);
+        assert!(held_by_connection(travel) <= 624);
+        assert!(size_of::<Phase>() <= 24, "tokio's part of a task is 104 bytes: together one line of 128");
     }
 }

@@ -8,12 +8,12 @@ use tokio::net::TcpStream;
 
 use crate::net::{ClientKey, close};
 use crate::outcome::{ConnectionEnd, RequestEnd};
+use crate::proxy::Next;
 use crate::proxy::accept::Arrival;
 use crate::proxy::buffer::Buffer;
 use crate::proxy::ledger::{ConnectionEntry, RequestEntry};
 use crate::proxy::request;
 use crate::proxy::shared::Worker;
-use crate::proxy::{Next, Stop};
 
 /// Seconds a client is asked to stay away (RFC 9110 section 10.2.3); 0 would invite it back at once.
 const RETRY_AFTER: u32 = 5;
@@ -120,7 +120,7 @@ pub(crate) async fn answer(
         close::after_answer(stream, close::SHORT_ANSWER, shared.is_lean()).await;
     }
     entry.end(end);
-    Next::Stop(Stop::Over(connection_end(end)))
+    Next::Over(connection_end(end))
 }
 
 /// The same on a connection the reactor does not know, without waiting and without an allocation: one small segment always

@@ -1,17 +1,19 @@
 //! From the bytes of a head to a decision. The head is read against one deadline, in as much memory as has arrived.
 //! A connection on which nothing has come is only waited on: it holds no memory, and ends when the gateway stops.
 
+use std::future::poll_fn;
 use std::io::{self, Read};
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::task::Poll;
 
 use rustix::net::{RecvFlags, recv};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::http1::body::Body;
 use crate::http1::head::{HeadError, HeadLimits, Request, Scan, Version};
 use crate::http1::rewrite;
-use crate::net::close;
 use crate::outcome::{ConnectionEnd, RequestEnd};
 use crate::proxy::accept::Arrival;
 use crate::proxy::buffer::Buffer;
@@ -26,6 +28,7 @@ const LINE: usize = 2048;
 /// What remains of a head that is passed on: everything the way back needs to know.
 #[derive(Debug)]
 pub(crate) struct Asked {
+    pub(crate) to: Destination,
     /// The head as the origin will get it; empty for CONNECT.
     pub(crate) forwarded: Vec<u8>,
     /// Length of the head in the buffer.
@@ -42,11 +45,11 @@ pub(crate) struct Asked {
     pub(crate) upgrade: Option<Box<[u8]>>,
 }
 
-/// What to do with a request.
+/// What to do with a request. Boxed, so that a connection that waits for one does not hold the room for it.
 #[derive(Debug)]
 pub(crate) enum Decision {
-    Tunnel(Asked, Destination),
-    Forward(Asked, Destination),
+    Tunnel(Box<Asked>),
+    Forward(Box<Asked>),
     /// Answer it ourselves; without a body if the second says so (HEAD).
     Refuse(RequestEnd, bool),
 }
@@ -76,105 +79,73 @@ pub(crate) fn glance(arrival: &mut Arrival, buffer: &mut Buffer, worker: &Worker
     }
 }
 
-/// Hands the socket to the reactor, and waits for what a glance has not seen of the first head.
-pub(crate) async fn first(
-    arrival: Arrival,
-    seen: Glance,
-    buffer: &mut Buffer,
-    worker: &Worker,
-) -> Result<(TcpStream, Decision), ConnectionEnd> {
-    let Arrival { stream, visitor, deadline } = arrival;
-    let stream = TcpStream::from_std(stream).map_err(|_| ConnectionEnd::Failed)?;
-    if let Glance::Decided(decision) = seen {
-        return Ok((stream, decision));
-    }
-    if buffer.is_empty()
-        && let Err(end) = first_byte(&stream, buffer, deadline, worker).await
-    {
-        close::idle(stream, worker.shared.is_lean());
-        return Err(end);
-    }
-    let decision = finish(&stream, buffer, deadline, worker, &visitor).await;
-    Ok((stream, decision.unwrap_or(Decision::Refuse(RequestEnd::ClientGone, false))))
-}
-
-/// Waits for another request on a kept-alive connection, and reads its head. A client that leaves before that is complete has
-/// asked for nothing, and may still be reading the answer before.
+/// Waits for a request and reads its head. `first`: when the head of a connection's first one must be complete, of which a
+/// glance has seen nothing or a part; later ones have the patience of a kept-alive connection, and a client that leaves
+/// before one is complete has asked for nothing, and may still be reading the answer before.
 pub(crate) async fn next(
-    stream: &TcpStream,
+    stream: &mut TcpStream,
     buffer: &mut Buffer,
+    first: Option<Instant>,
     worker: &Worker,
     visitor: &Visitor,
 ) -> Result<Decision, ConnectionEnd> {
     let timeouts = &visitor.rules.settings.timeouts;
+    // One clock for both waits: it is much of what an idle connection holds.
+    let mut clock = pin!(sleep_until(first.unwrap_or_else(|| Instant::now() + timeouts.keep_alive)));
     // What some clients send behind a body does not begin another request (RFC 9112 section 2.2).
-    if buffer.bytes() == b"\r\n" {
+    if first.is_none() && buffer.bytes() == b"\r\n" {
         buffer.consume(2);
     }
     if buffer.is_empty() {
-        let until = Instant::now() + timeouts.keep_alive;
-        first_byte(stream, buffer, until, worker).await.map_err(|_| ConnectionEnd::Served)?;
-    }
-    finish(stream, buffer, Instant::now() + timeouts.head, worker, visitor).await.ok_or(ConnectionEnd::Served)
-}
-
-/// Waits until something has come; `Err` when the client closes, the time is up or the gateway stops.
-async fn first_byte(
-    stream: &TcpStream,
-    buffer: &mut Buffer,
-    until: Instant,
-    worker: &Worker,
-) -> Result<(), ConnectionEnd> {
-    loop {
-        match buffer.fill(READ, |free| stream.try_read(free)) {
-            Ok(n) if n > 0 => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                buffer.rest();
-                tokio::select! {
-                    biased;
-                    ready = timeout_at(until, stream.readable()) => if ready.is_err() { return Err(ConnectionEnd::Empty) },
-                    () = worker.shared.drain.wait() => {
-                        // What the kernel has and the reactor has not told yet came before the end.
-                        let unheard = |free: &mut [u8]| Ok(recv(stream, free, RecvFlags::DONTWAIT)?.1);
-                        let come = buffer.fill(READ, unheard).is_ok_and(|n| n > 0);
-                        return if come { Ok(()) } else { Err(ConnectionEnd::Drained) };
-                    }
-                }
+        let begun = tokio::select! {
+            biased;
+            read = read_until(stream, buffer, clock.as_mut()) => match read {
+                Ok(n) if n > 0 => Ok(()),
+                _ => Err(ConnectionEnd::Empty),
+            },
+            () = worker.shared.drain.wait() => {
+                // What the kernel has and the reactor has not told yet came before the end.
+                let unheard = |free: &mut [u8]| Ok(recv(&*stream, free, RecvFlags::DONTWAIT)?.1);
+                let come = buffer.fill(READ, unheard).is_ok_and(|n| n > 0);
+                if come { Ok(()) } else { Err(ConnectionEnd::Drained) }
             }
-            _ => return Err(ConnectionEnd::Empty),
-        }
+        };
+        begun.map_err(|end| if first.is_some() { end } else { ConnectionEnd::Served })?;
     }
-}
-
-/// Reads on until the head, of which something has come, is complete, wrong or late; `None` if the client leaves before.
-async fn finish(
-    stream: &TcpStream,
-    buffer: &mut Buffer,
-    deadline: Instant,
-    worker: &Worker,
-    visitor: &Visitor,
-) -> Option<Decision> {
+    let mut head_timed = first.is_some();
     let limits = head_limits(visitor);
     let mut scan = Scan::request();
     loop {
         match scan.advance(buffer.bytes(), limits) {
-            Ok(Some(length)) => return Some(decide(length, buffer, worker, visitor, || stream.local_addr().ok())),
-            Ok(None) => {}
-            Err(error) => return Some(Decision::Refuse(refusal(error), false)),
-        }
-        loop {
-            match buffer.fill(READ, |free| stream.try_read(free)) {
-                Ok(n) if n > 0 => break,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    buffer.rest();
-                    if timeout_at(deadline, stream.readable()).await.is_err() {
-                        return Some(Decision::Refuse(RequestEnd::HeadTimeout, false));
-                    }
-                }
-                _ => return None,
+            Ok(Some(length)) => return Ok(decide(length, buffer, worker, visitor, || stream.local_addr().ok())),
+            Ok(None) if head_timed => {}
+            Ok(None) => {
+                head_timed = true;
+                clock.as_mut().reset(Instant::now() + timeouts.head);
             }
+            Err(error) => return Ok(Decision::Refuse(refusal(error), false)),
+        }
+        match read_until(stream, buffer, clock.as_mut()).await {
+            Ok(n) if n > 0 => {}
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                return Ok(Decision::Refuse(RequestEnd::HeadTimeout, false));
+            }
+            _ if first.is_some() => return Ok(Decision::Refuse(RequestEnd::ClientGone, false)),
+            _ => return Err(ConnectionEnd::Served),
         }
     }
+}
+
+/// Reads what comes; [`io::ErrorKind::TimedOut`] when nothing has by then.
+fn read_until(
+    stream: &mut TcpStream,
+    buffer: &mut Buffer,
+    mut clock: Pin<&mut Sleep>,
+) -> impl Future<Output = io::Result<usize>> {
+    poll_fn(move |cx| match buffer.poll_fill(cx, READ, stream) {
+        Poll::Pending => clock.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into())),
+        read @ Poll::Ready(_) => read,
+    })
 }
 
 /// Understands a head and judges it. What is refused costs no allocation.
@@ -198,19 +169,20 @@ fn decide(
     let own = shared.own.load();
     let looped = shared.loops.leads_back(visitor.peer, arrived_at, |ip| own.owns(ip));
     match visitor.policy(&own, shared).judge(&request, looped) {
-        Verdict::Tunnel(to) => Decision::Tunnel(asked(&request, bytes, Vec::new()), to),
+        Verdict::Tunnel(to) => Decision::Tunnel(Box::new(asked(&request, to, bytes, Vec::new()))),
         Verdict::Forward(to) => {
             let mut forwarded = Vec::with_capacity(length + 128);
             rewrite::request(&mut forwarded, &request, to.host_field().as_bytes(), &shared.via);
-            Decision::Forward(asked(&request, bytes, forwarded), to)
+            Decision::Forward(Box::new(asked(&request, to, bytes, forwarded)))
         }
         Verdict::Answer => Decision::Refuse(RequestEnd::AnsweredLocally, to_head),
         Verdict::Refuse(end) => Decision::Refuse(end, to_head),
     }
 }
 
-fn asked(request: &Request<'_>, head: &[u8], forwarded: Vec<u8>) -> Asked {
+fn asked(request: &Request<'_>, to: Destination, head: &[u8], forwarded: Vec<u8>) -> Asked {
     Asked {
+        to,
         forwarded,
         head_length: head.len(),
         line: line(head),

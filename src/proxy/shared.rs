@@ -184,23 +184,29 @@ impl Drain {
     }
 
     /// Waits until it begins.
-    pub async fn wait(&self) {
-        self.wait_for(&self.begun).await;
+    pub fn wait(&self) -> impl Future<Output = ()> + Send {
+        self.wait_for(&self.begun)
     }
 
     /// Waits until its time is over.
-    pub async fn wait_for_cut(&self) {
-        self.wait_for(&self.over).await;
+    pub fn wait_for_cut(&self) -> impl Future<Output = ()> + Send {
+        self.wait_for(&self.over)
     }
 
-    async fn wait_for(&self, flag: &AtomicBool) {
-        loop {
-            // Created before the flag is read: a change in between is not missed.
-            let changed = self.changed.notified();
-            if flag.load(Relaxed) {
-                return;
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async fn holds its arguments twice, and every connection waits here"
+    )]
+    fn wait_for<'a>(&'a self, flag: &'a AtomicBool) -> impl Future<Output = ()> + Send + 'a {
+        async move {
+            loop {
+                // Created before the flag is read: a change in between is not missed.
+                let changed = self.changed.notified();
+                if flag.load(Relaxed) {
+                    return;
+                }
+                changed.await;
             }
-            changed.await;
         }
     }
 }

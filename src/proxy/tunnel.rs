@@ -1,14 +1,20 @@
 //! CONNECT and upgrades: bytes both ways, one clock, nothing held while idle.
+//!
+//! A tunnel stands for hours, mostly idle, and there are thousands: what it waits in is polled by hand, so that both
+//! directions share one waker, one clock and the sockets, and keep no state of a read or a write that is over.
 
-use std::io;
+use std::future::poll_fn;
 use std::net::Shutdown;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::time::{Instant, Sleep, sleep};
 
 use crate::config::settings::Timeouts;
 use crate::net::close;
@@ -16,26 +22,30 @@ use crate::outcome::{ConnectionEnd, RequestEnd};
 use crate::proxy::activity::{Activity, Turn};
 use crate::proxy::buffer::{BLOCK, Buffer, SMALL_READ};
 use crate::proxy::connect::{self, Upstream};
-use crate::proxy::ledger::RequestEntry;
-use crate::proxy::policy::Destination;
+use crate::proxy::ledger::{ConnectionEntry, RequestEntry};
 use crate::proxy::request::Asked;
-use crate::proxy::shared::{Shared, Visitor};
-use crate::proxy::{Next, Stop};
+use crate::proxy::shared::{Visitor, Worker};
+use crate::proxy::{Next, Phase};
 use crate::proxy::{presence, refuse};
 
 /// RFC 9110 section 9.3.6: no Content-Length, no Transfer-Encoding; what follows is the tunnel.
 const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
 
 /// Two connections whose bytes belong to each other.
+///
+/// Its larger parts are boxed, each small enough for one of the gaps that malloc leaves before the memory of a task and of
+/// a registered socket, which is aligned to 128 bytes. Measured, a tunnel costs 0.2 KiB less for it.
 #[derive(Debug)]
 pub(crate) struct Tunnel {
     client: TcpStream,
-    upstream: Upstream,
-    early: Buffer,
-    first_answer: Buffer,
+    upstream: Box<Upstream>,
+    there: Pump,
+    back: Pump,
+    activity: Activity,
+    clock: Pin<Box<Sleep>>,
     idle: Duration,
     half_closed: Duration,
-    entry: RequestEntry,
+    entry: Box<RequestEntry>,
     end: RequestEnd,
 }
 
@@ -43,18 +53,17 @@ pub(crate) struct Tunnel {
 /// if there is no tunnel, the connection is closed over it.
 pub(crate) async fn open(
     client: TcpStream,
-    asked: Asked,
-    to: Destination,
+    mut asked: Box<Asked>,
     entry: RequestEntry,
     visitor: &Visitor,
     buffer: &mut Buffer,
 ) -> Next {
-    entry.line(asked.line);
+    entry.line(std::mem::take(&mut asked.line));
     entry.received(asked.head_length);
     buffer.consume(asked.head_length);
     buffer.rest();
     let shared = Arc::clone(&entry.worker.shared);
-    let upstream = match presence::unless_left(&client, buffer, connect::open(&to, &shared, visitor)).await {
+    let upstream = match presence::unless_left(&client, buffer, connect::open(&asked.to, &shared, visitor)).await {
         Some(Ok((upstream, took))) => {
             entry.upstream(upstream.address(), Some(took));
             upstream
@@ -65,41 +74,30 @@ pub(crate) async fn open(
     if refuse::write_now(&client, ESTABLISHED).await.is_err() {
         upstream.abort();
         entry.end(RequestEnd::ClientGone);
-        return Next::Stop(Stop::Over(ConnectionEnd::Failed));
+        return Next::Over(ConnectionEnd::Failed);
     }
     entry.status(200);
     entry.sent(ESTABLISHED.len());
     entry.received(buffer.len());
     let (early, timeouts) = (std::mem::take(buffer), &visitor.rules.settings.timeouts);
     let buffers = [early, Buffer::default()];
-    Next::Stop(Stop::Carry(Tunnel::new(client, upstream, buffers, timeouts, entry, RequestEnd::Tunneled)))
+    Next::Carry(Tunnel::new(client, upstream, buffers, timeouts, entry, RequestEnd::Tunneled))
 }
 
 /// Counts a tunnel as open while it lives.
-struct Open<'a>(&'a Shared);
+struct Open(Arc<Worker>);
 
-impl<'a> Open<'a> {
-    fn count(shared: &'a Shared) -> Self {
-        shared.counters.tunnels_open.fetch_add(1, Relaxed);
-        Self(shared)
+impl Open {
+    fn count(worker: &Arc<Worker>) -> Self {
+        worker.shared.counters.tunnels_open.fetch_add(1, Relaxed);
+        Self(Arc::clone(worker))
     }
 }
 
-impl Drop for Open<'_> {
+impl Drop for Open {
     fn drop(&mut self) {
-        self.0.counters.tunnels_open.fetch_sub(1, Relaxed);
+        self.0.shared.counters.tunnels_open.fetch_sub(1, Relaxed);
     }
-}
-
-/// Why one direction ended.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum PumpEnd {
-    /// The sender closed its side, and the receiver has been told.
-    Finished,
-    /// The client's connection failed.
-    ClientBroken,
-    /// The upstream's connection failed.
-    UpstreamBroken,
 }
 
 impl Tunnel {
@@ -113,58 +111,75 @@ impl Tunnel {
         entry: RequestEntry,
         end: RequestEnd,
     ) -> Box<Self> {
-        let (idle, half_closed) = (timeouts.tunnel_idle, timeouts.half_closed);
-        Box::new(Self { client, upstream, early, first_answer, idle, half_closed, entry, end })
+        let (there, back) = (Pump::new(Way::There, early), Pump::new(Way::Back, first_answer));
+        let (idle, half_closed) = (timeouts.tunnel_idle, timeouts.half_closed.min(timeouts.tunnel_idle));
+        Box::new(Self {
+            client,
+            upstream: Box::new(upstream),
+            there,
+            back,
+            activity: Activity::new(),
+            clock: Box::pin(sleep(idle)),
+            idle,
+            half_closed,
+            entry: Box::new(entry),
+            end,
+        })
     }
 
-    /// Carries bytes until it ends, and books how. Boxed and split in two, so that a tunnel that stands for hours holds
-    /// each of its parts once.
-    pub(crate) async fn carry(mut self: Box<Self>) {
-        let buffers = [std::mem::take(&mut self.early), std::mem::take(&mut self.first_answer)];
-        let end = self.run(buffers).await;
-        let Self { client, upstream, entry, .. } = *self;
-        if end == self.end {
-            close::finished(client);
-        } else {
-            // The side that is still whole must not take a cut stream for a finished one.
-            upstream.abort();
-            close::abort(client);
-        }
-        entry.end(end);
-    }
-
-    /// Until both sides have closed, one fails, or nothing moves for too long.
-    async fn run(&self, [early, first_answer]: [Buffer; 2]) -> RequestEnd {
-        let Self { client, upstream, idle, half_closed, entry, .. } = self;
-        let _open = Open::count(&entry.worker.shared);
-        let activity = Activity::new();
-        let mut there = pin!(pump(client, &upstream.stream, early, Way::There, entry, &activity));
-        let mut back = pin!(pump(&upstream.stream, client, first_answer, Way::Back, entry, &activity));
-        let mut clock = pin!(sleep(*idle));
-        let mut cut = pin!(entry.worker.shared.drain.wait_for_cut());
-        let (mut there_open, mut back_open) = (true, true);
-        loop {
-            let ended = tokio::select! {
-                ended = &mut there, if there_open => { there_open = false; ended }
-                ended = &mut back, if back_open => { back_open = false; ended }
-                () = &mut clock => {
-                    let limit = if there_open && back_open { *idle } else { *half_closed.min(idle) };
-                    let left = limit.saturating_sub(activity.idle());
-                    if left.is_zero() {
-                        return RequestEnd::Stalled;
-                    }
-                    clock.as_mut().reset(Instant::now() + left);
-                    continue;
-                }
-                () = &mut cut => return RequestEnd::Drained,
+    /// Carries bytes until both sides have closed, one fails, or nothing moves for too long, and books how.
+    ///
+    /// Not an `async fn`, which would hold the tunnel twice: this is what an idle one costs besides its sockets.
+    pub(crate) fn carry(self: Box<Self>, connection: ConnectionEntry) -> impl Future<Output = Option<Phase>> + Send {
+        let mut tunnel = *self;
+        async move {
+            let open = Open::count(&tunnel.entry.worker);
+            let end = {
+                let mut cut = pin!(open.0.shared.drain.wait_for_cut());
+                poll_fn(|cx| match tunnel.poll(cx) {
+                    Poll::Pending => cut.as_mut().poll(cx).map(|()| RequestEnd::Drained),
+                    ended @ Poll::Ready(_) => ended,
+                })
+                .await
             };
+            if end == tunnel.end {
+                close::finished(tunnel.client);
+            } else {
+                // The side that is still whole must not take a cut stream for a finished one.
+                tunnel.upstream.abort();
+                close::abort(tunnel.client);
+            }
+            tunnel.entry.end(end);
+            connection.end(ConnectionEnd::Tunneled);
+            None
+        }
+    }
+
+    /// Moves what can be moved, and looks at the clock. Ready when the tunnel has ended.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<RequestEnd> {
+        let Self { client, upstream, there, back, activity, clock, idle, half_closed, entry, end } = self;
+        let ((client_reads, client_writes), (upstream_reads, upstream_writes)) =
+            (&mut client.split(), &mut upstream.stream.split());
+        for ended in [
+            there.poll(cx, client_reads, upstream_writes, entry, activity),
+            back.poll(cx, upstream_reads, client_writes, entry, activity),
+        ] {
             match ended {
-                PumpEnd::ClientBroken => return RequestEnd::ClientGone,
-                PumpEnd::UpstreamBroken => return RequestEnd::UpstreamTruncated,
-                PumpEnd::Finished if !there_open && !back_open => return self.end,
-                PumpEnd::Finished => clock.as_mut().reset(Instant::now() + *half_closed.min(idle)),
+                Poll::Ready(Err(broken)) => return Poll::Ready(broken),
+                Poll::Ready(Ok(())) if there.finished && back.finished => return Poll::Ready(*end),
+                Poll::Ready(Ok(())) => clock.as_mut().reset(Instant::now() + *half_closed),
+                Poll::Pending => {}
             }
         }
+        let limit = if there.finished || back.finished { *half_closed } else { *idle };
+        while clock.as_mut().poll(cx).is_ready() {
+            let left = limit.saturating_sub(activity.idle());
+            if left.is_zero() {
+                return Poll::Ready(RequestEnd::Stalled);
+            }
+            clock.as_mut().reset(Instant::now() + left);
+        }
+        Poll::Pending
     }
 }
 
@@ -192,69 +207,76 @@ impl Way {
         }
     }
 
-    const fn reader_broken(self) -> PumpEnd {
+    const fn reader_broken(self) -> RequestEnd {
         match self {
-            Self::There => PumpEnd::ClientBroken,
-            Self::Back => PumpEnd::UpstreamBroken,
+            Self::There => RequestEnd::ClientGone,
+            Self::Back => RequestEnd::UpstreamTruncated,
         }
     }
 
-    const fn writer_broken(self) -> PumpEnd {
+    const fn writer_broken(self) -> RequestEnd {
         match self {
-            Self::There => PumpEnd::UpstreamBroken,
-            Self::Back => PumpEnd::ClientBroken,
+            Self::There => RequestEnd::UpstreamTruncated,
+            Self::Back => RequestEnd::ClientGone,
         }
     }
 }
 
-/// One direction: read what is there, write it, and hold nothing while there is nothing.
-async fn pump(
-    from: &TcpStream,
-    to: &TcpStream,
-    mut pending: Buffer,
+/// One direction: reads what is there, writes it, and holds nothing while there is nothing.
+#[derive(Debug)]
+struct Pump {
     way: Way,
-    entry: &RequestEntry,
-    activity: &Activity,
-) -> PumpEnd {
-    let (mut most, mut turn) = (SMALL_READ, Turn::default());
-    loop {
-        while !pending.is_empty() {
-            match to.try_write(pending.bytes()) {
-                Ok(n) => {
-                    pending.consume(n);
-                    way.wrote(entry, n);
-                    activity.touch();
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    // A slow reader: what we hold for it stays small from here on.
-                    most = SMALL_READ;
-                    pending.rest();
-                    if to.writable().await.is_err() {
-                        return way.writer_broken();
-                    }
-                }
-                Err(_) => return way.writer_broken(),
-            }
+    /// Read and not yet written.
+    pending: Buffer,
+    /// Bytes to read at once.
+    most: usize,
+    turn: Turn,
+    /// The sender has closed its side, and the receiver has been told.
+    finished: bool,
+}
+
+impl Pump {
+    fn new(way: Way, pending: Buffer) -> Self {
+        Self { way, pending, most: SMALL_READ, turn: Turn::default(), finished: false }
+    }
+
+    /// Moves what can be moved. Ready once, when the sender has finished or a connection is broken.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut ReadHalf<'_>,
+        to: &mut WriteHalf<'_>,
+        entry: &RequestEntry,
+        activity: &Activity,
+    ) -> Poll<Result<(), RequestEnd>> {
+        let Self { way, pending, most, turn, finished } = self;
+        if *finished {
+            return Poll::Pending;
         }
-        match pending.fill(most, |free| from.try_read(free)) {
-            Ok(0) => {
-                let told = socket2::SockRef::from(to).shutdown(Shutdown::Write);
-                return if told.is_ok() { PumpEnd::Finished } else { way.writer_broken() };
+        loop {
+            while !pending.is_empty() {
+                let Poll::Ready(written) = Pin::new(&mut *to).poll_write(cx, pending.bytes()) else {
+                    // A slow reader: what we hold for it stays small from here on.
+                    *most = SMALL_READ;
+                    pending.rest();
+                    return Poll::Pending;
+                };
+                let n = written.map_err(|_| way.writer_broken())?;
+                pending.consume(n);
+                way.wrote(entry, n);
+                activity.touch();
             }
-            Ok(n) => {
-                way.read(entry, n);
-                if n == most {
-                    most = (most * 2).min(BLOCK);
-                }
-                turn.moved(n).await;
+            let n = ready!(pending.poll_fill(cx, *most, from)).map_err(|_| way.reader_broken())?;
+            if n == 0 {
+                socket2::SockRef::from(to.as_ref()).shutdown(Shutdown::Write).map_err(|_| way.writer_broken())?;
+                *finished = true;
+                return Poll::Ready(Ok(()));
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                pending.rest();
-                if from.readable().await.is_err() {
-                    return way.reader_broken();
-                }
+            way.read(entry, n);
+            if n == *most {
+                *most = (*most * 2).min(BLOCK);
             }
-            Err(_) => return way.reader_broken(),
+            ready!(turn.poll_moved(cx, n));
         }
     }
 }
