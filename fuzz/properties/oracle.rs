@@ -46,7 +46,7 @@ pub(super) fn requests(bytes: &[u8]) -> Vec<Seen> {
             }
         });
         // We bound trailers by their bytes, hyper by their number.
-        let lines = 256 + bytes.iter().filter(|&&byte| byte == b'\n').count();
+        let lines = 256 + bytes.split(|&byte| byte == b'\n').count();
         let connection = server::conn::http1::Builder::new()
             .half_close(true)
             .max_headers(lines)
