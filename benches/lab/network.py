@@ -40,6 +40,9 @@ SYSCTLS = {
     "net/ipv6/conf/default/disable_ipv6": "1",
 }
 
+# The kernel's own default. This machine may have another, which a namespace inherits and often cannot change; a route can.
+CONGESTION_CONTROL = "congctl cubic"
+
 
 class Failed(Exception):
     """The lab itself does not work; the message says why."""
@@ -74,8 +77,8 @@ class Network:
                 command("ip", "netns", "add", name)
                 self._inside(name, "\n".join(f"echo '{value}' > /proc/sys/{key}" for key, value in SYSCTLS.items()))
                 command("ip", "-n", name, "link", "set", "lo", "up")
-            self._link(self.clients, "c0", ["198.18.1.1/15", *(f"{a}/32" for a in sources(250)[1:])], "g0", [f"{GATEWAY}/16"])
-            self._link(self.origin, "o0", [f"{ORIGIN}/16"], "g1", [f"{GATEWAY_OUT}/16"])
+            self._link("198.18.0.0/16", self.clients, "c0", sources(250), "g0", GATEWAY)
+            self._link("198.19.0.0/16", self.origin, "o0", [ORIGIN], "g1", GATEWAY_OUT)
             self._steer()
         except BaseException:
             self.close()
@@ -85,10 +88,11 @@ class Network:
     def __exit__(self, *_exc):
         self.close()
 
-    def _link(self, host, device, addresses, other, gateway_addresses):
+    def _link(self, prefix, host, device, addresses, other, gateway_address):
         command("ip", "-n", host, "link", "add", device, "type", "veth", "peer", "name", other, "netns", self.gateway)
-        for name, link, given in ((host, device, addresses), (self.gateway, other, gateway_addresses)):
-            lines = [f"address add {address} dev {link}" for address in given] + [f"link set {link} up"]
+        for name, link, given in ((host, device, addresses), (self.gateway, other, [gateway_address])):
+            lines = [f"address add {address}/32 dev {link}" for address in given]
+            lines += [f"link set {link} up", f"route add {prefix} dev {link} src {given[0]} {CONGESTION_CONTROL}"]
             command("ip", "-n", name, "-batch", "-", input="\n".join(lines))
 
     def _inside(self, name, script):
