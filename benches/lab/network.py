@@ -26,9 +26,9 @@ GATEWAY_CORE, OTHER_CORE = 0, 1
 MARK = f"fglab{os.getpid()}"
 ENDINGS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
-# What a kernel with 2 GB chooses for itself (a hash table of 16,384 connections, and what is derived from it), and what the
-# operator of a proxy sets. All of them belong to a namespace. `tcp_mem` and `tcp_max_orphans` do not, and stay as they are;
-# `tcp_rmem` and `tcp_wmem` are the same with 2 GB as with more.
+# What a kernel with 2 GB chooses for itself (a hash table of 16,384 connections, and what is derived from it), and what
+# the operator of a proxy sets. All of them belong to a namespace. `tcp_mem` and `tcp_max_orphans` do not, and stay as they
+# are; `tcp_rmem` and `tcp_wmem` are the same with 2 GB as with more.
 SYSCTLS = {
     "net/ipv4/tcp_max_tw_buckets": "8192",
     "net/ipv4/tcp_max_syn_backlog": "128",
@@ -40,7 +40,7 @@ SYSCTLS = {
     "net/ipv6/conf/default/disable_ipv6": "1",
 }
 
-# The kernel's own default. This machine may have another, which a namespace inherits and often cannot change; a route can.
+# The kernel's own default. The machine may have another, which a namespace inherits and may not change; a route can.
 CONGESTION_CONTROL = "congctl cubic"
 
 
@@ -99,11 +99,14 @@ class Network:
         return command("ip", "netns", "exec", name, "sh", "-euc", script)
 
     def _steer(self):
-        """Receive packet steering: the kernel's work for a packet is done by the core of the host it arrives at, not by that
-        of the host that sent it (Documentation/networking/scaling.rst of the kernel). `ip netns exec` mounts the /sys of the
-        namespace."""
-        for name, device, core in ((self.clients, "c0", OTHER_CORE), (self.origin, "o0", OTHER_CORE),
-                                   (self.gateway, "g0", GATEWAY_CORE), (self.gateway, "g1", GATEWAY_CORE)):
+        """Receive packet steering: the kernel's work for a packet is done by the core of the host it arrives at, not by
+        that of the host that sent it (Documentation/networking/scaling.rst of the kernel). `ip netns exec` mounts the /sys
+        of the namespace."""
+        devices = (
+            (self.clients, "c0", OTHER_CORE), (self.origin, "o0", OTHER_CORE),
+            (self.gateway, "g0", GATEWAY_CORE), (self.gateway, "g1", GATEWAY_CORE),
+        )
+        for name, device, core in devices:
             file = f"/sys/class/net/{device}/queues/rx-0/rps_cpus"
             mask = f"{1 << core:x}"
             with contextlib.suppress(ValueError):

@@ -2,9 +2,9 @@
 
 Owns: their configurations. Called by: `run`. Never: starts anything.
 
-To add a peer, add an entry to PEERS and see that `run --smoke --peers NAME` is content. In its texts @DIR@ is a directory
-of its own, @CONFIG@ its configuration there, @GATEWAY@, @PORT@ and @ORIGIN@ are where things are, and @CONNECTIONS@ and
-@DESCRIPTORS@ what to be ready for.
+To add a peer, add an entry to PEERS and see that `run --smoke --peers NAME` is content. In its texts @DIR@ is the working
+directory, @CONFIG@ the peer's configuration there, @GATEWAY@, @PORT@ and @ORIGIN@ are where things are, and
+@CONNECTIONS@ and @DESCRIPTORS@ what to be ready for.
 """
 
 import dataclasses
@@ -36,7 +36,7 @@ class Peer:
         return shutil.which(shlex.split(self.line)[0]) is not None
 
 
-# Rates are lifted: fifty PCs that storm would be limited, which is what the product is for and not what is measured here.
+# Limits are lifted: to refuse by rate is another answer than the one that is measured.
 FLOODGATE = """
 [[listener]]
 address = "0.0.0.0:@PORT@"
@@ -57,8 +57,10 @@ NGINX = """
 daemon off; worker_processes 1; worker_rlimit_nofile @DESCRIPTORS@; pid @DIR@/nginx.pid; error_log @DIR@/error.log;
 events { worker_connections @DESCRIPTORS@; multi_accept on; }
 http {
-    access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000000; keepalive_timeout 600s; client_header_timeout 600s;
-    client_body_temp_path @DIR@/a; proxy_temp_path @DIR@/b; fastcgi_temp_path @DIR@/c; uwsgi_temp_path @DIR@/d; scgi_temp_path @DIR@/e;
+    access_log off; sendfile on; tcp_nopush on;
+    keepalive_requests 1000000000; keepalive_timeout 600s; client_header_timeout 600s;
+    client_body_temp_path @DIR@/a; proxy_temp_path @DIR@/b; fastcgi_temp_path @DIR@/c; uwsgi_temp_path @DIR@/d;
+    scgi_temp_path @DIR@/e;
 """
 
 ORIGIN = NGINX + """
@@ -71,7 +73,9 @@ NGINX_PEER = NGINX + """
     upstream origin { server @ORIGIN@:80; keepalive 256; keepalive_requests 1000000000; keepalive_timeout 600s; }
     server {
         listen @PORT@ backlog=4096;
-        location / { proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host; }
+        location / {
+            proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;
+        }
     }
     server { listen @PORT@; server_name @GATEWAY@; return @REFUSAL@; }
 }
@@ -193,14 +197,19 @@ cachedir: @DIR@/ats/cache
     *((f"ats/{folder}/.here", "") for folder in ("data", "var", "run", "log", "cache")),
 )
 
+HAPROXY_LINE = "haproxy -db -f @CONFIG@"
+HAPROXY_HTTP = haproxy("    mode http\n    http-reuse always", "    http-request deny if { url_beg http://@GATEWAY@/ }")
+NGINX_LINE = "nginx -c @CONFIG@ -e @DIR@/nginx.log"
+# It keeps no connection alive.
+TINYPROXY_CAN = tuple(name for name in PROXY if name != "idle-forward")
+
 PEERS = {
-    "haproxy": Peer(HTTP, "haproxy -db -f @CONFIG@", haproxy("    mode http\n    http-reuse always", "    http-request deny if { url_beg http://@GATEWAY@/ }")),
-    "haproxy-tcp": Peer(("bulk",), "haproxy -db -f @CONFIG@", haproxy("    mode tcp"), tunnels=False),
-    "haproxy-splice": Peer(("bulk",), "haproxy -db -f @CONFIG@", haproxy("    mode tcp\n    option splice-auto"), tunnels=False),
-    "nginx": Peer(HTTP, "nginx -c @CONFIG@ -e @DIR@/nginx.log", NGINX_PEER.replace("@REFUSAL@", "403")),
-    "nginx-444": Peer(REFUSALS, "nginx -c @CONFIG@ -e @DIR@/nginx.log", NGINX_PEER.replace("@REFUSAL@", "444"), refusal="closed"),
-    # It keeps no connection alive.
-    "tinyproxy": Peer(tuple(name for name in PROXY if name != "idle-forward"), "tinyproxy -d -c @CONFIG@", TINYPROXY, files=(("filter", "^198\\.18\\.0\\.1\n"),)),
+    "haproxy": Peer(HTTP, HAPROXY_LINE, HAPROXY_HTTP),
+    "haproxy-tcp": Peer(("bulk",), HAPROXY_LINE, haproxy("    mode tcp"), tunnels=False),
+    "haproxy-splice": Peer(("bulk",), HAPROXY_LINE, haproxy("    mode tcp\n    option splice-auto"), tunnels=False),
+    "nginx": Peer(HTTP, NGINX_LINE, NGINX_PEER.replace("@REFUSAL@", "403")),
+    "nginx-444": Peer(REFUSALS, NGINX_LINE, NGINX_PEER.replace("@REFUSAL@", "444"), refusal="closed"),
+    "tinyproxy": Peer(TINYPROXY_CAN, "tinyproxy -d -c @CONFIG@", TINYPROXY, files=(("filter", "^198\\.18\\.0\\.1\n"),)),
     "squid": Peer(PROXY, "squid -N -f @CONFIG@", SQUID),
     "ats": Peer(PROXY, "traffic_server --run-root=@DIR@/ats/runroot.yaml", files=ATS_FILES),
 }

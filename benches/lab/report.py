@@ -121,7 +121,7 @@ def doubts(workload, seen, cores):
         (load["attempts"] + load["open_at_end"] > 0, "no attempt was made"),
         (seen["done"] > 0, "nothing was completed"),
         (seen["errors"] == 0, f"errors: {load['outcomes']}, {load['lost']} lost"),
-        (ended + load["open_at_end"] == load["attempts"] + load["open_at_begin"], "attempts and outcomes do not add up"),
+        (ended + load["open_at_end"] == load["attempts"] + load["open_at_begin"], "attempts and ends do not add up"),
         (load["completed"] == 0 or 0 < latency["p50"] <= latency["p99"] <= latency["max"], f"latency: {latency}"),
         (seen["cost"] is not None and seen["cost"] > 0, f"cost: {seen['cost']}"),
         (0 <= seen["busy"] <= 1.05, f"busy: {seen['busy']}"),

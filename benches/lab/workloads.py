@@ -23,7 +23,7 @@ class Workload:
     kept: bool
     tunnel: bool = False
     pace: object = "closed"
-    # What core time is divided by: "completed" (µs each), "gbit" (ms each), "held" (no core time, KB of memory each) or None.
+    # What core time is divided by: "completed" (µs each) or "gbit" (ms each); "held": KB of memory each; None: no load.
     per: str | None = "completed"
     status: str = "200"
     good_per_second: int = 0
@@ -31,10 +31,11 @@ class Workload:
     def plan(self, peer_tunnels, seconds, warm_up, patience):
         """For `lab-load`. A peer in TCP mode passes the tunnel's inside without being asked for one."""
         def client(name, **more):
-            return {"name": name, "patience_s": patience, "tunnel": None, **more}
+            return {"name": name, "patience_s": patience, **more}
 
-        classes = [client("load", sources=sources(self.addresses), connections=self.connections, request=self.request, kept=self.kept,
-                          pace=self.pace, tunnel=CONNECT if self.tunnel and peer_tunnels else None)]
+        tunnel = CONNECT if self.tunnel and peer_tunnels else None
+        classes = [client("load", sources=sources(self.addresses), connections=self.connections, tunnel=tunnel,
+                          request=self.request, kept=self.kept, pace=self.pace)]
         if self.good_per_second:
             classes.append(client("good", sources=["198.18.1.250"], connections=256, request=get("/"), kept=False,
                                   pace={"per_second": self.good_per_second}))
