@@ -40,6 +40,10 @@ pub(crate) struct Arrival {
 pub(crate) async fn run(listener: TcpListener, index: usize, worker: Arc<Worker>) -> io::Result<()> {
     let listener = sys::watch_readable(listener)?;
     let accept = || worker.shared.spare.accept(listener.get_ref());
+    // A panic ends this connection, which is booked as that, and not the listener.
+    let begin = |(arrival, entry)| {
+        catch_unwind(AssertUnwindSafe(|| super::serve(arrival, entry, &worker))).unwrap_or_default();
+    };
     let mut batch = Vec::with_capacity(BATCH);
     loop {
         let mut ready = tokio::select! {
@@ -47,7 +51,7 @@ pub(crate) async fn run(listener: TcpListener, index: usize, worker: Arc<Worker>
                 // Closing a listener resets what waits in its queue: those clients have been accepted already, as they see it.
                 loop {
                     match accept() {
-                        Ok((stream, peer)) => arrive(stream, peer, index, &worker),
+                        Ok((stream, peer)) => admitted(stream, peer, index, &worker).into_iter().for_each(begin),
                         Err(error) if error == Errno::AGAIN || is_shortage(error) => return Ok(()),
                         Err(_) => {}
                     }
@@ -55,11 +59,11 @@ pub(crate) async fn run(listener: TcpListener, index: usize, worker: Arc<Worker>
             }
             ready = listener.readable() => ready?,
         };
-        // All of a turn are accepted before the first is looked at: most requests have arrived by then.
+        // All of a turn are admitted before the first is looked at: most requests have arrived by then.
         let mut shortage = None;
         for _ in 0..BATCH {
             match accept() {
-                Ok(arrived) => batch.push(arrived),
+                Ok((stream, peer)) => batch.extend(admitted(stream, peer, index, &worker)),
                 Err(Errno::AGAIN) => {
                     ready.clear_ready();
                     break;
@@ -74,9 +78,7 @@ pub(crate) async fn run(listener: TcpListener, index: usize, worker: Arc<Worker>
                 }
             }
         }
-        for (stream, peer) in batch.drain(..) {
-            arrive(stream, peer, index, &worker);
-        }
+        batch.drain(..).for_each(begin);
         if let Some(error) = shortage {
             if matches!(error, Errno::MFILE | Errno::NFILE) {
                 turn_away(listener.get_ref(), index, &worker);
@@ -137,12 +139,13 @@ impl Spare {
     }
 }
 
-/// Admits and serves. A panic ends this connection, which is booked as that, and not the listener.
-fn arrive(stream: TcpStream, peer: SocketAddr, index: usize, worker: &Arc<Worker>) {
-    catch_unwind(AssertUnwindSafe(|| admitted(stream, peer, index, worker))).unwrap_or_default();
-}
-
-fn admitted(stream: TcpStream, peer: SocketAddr, index: usize, worker: &Arc<Worker>) {
+/// An accepted connection in its seat, or `None` if it is closed unanswered.
+fn admitted(
+    stream: TcpStream,
+    peer: SocketAddr,
+    index: usize,
+    worker: &Arc<Worker>,
+) -> Option<(Arrival, ConnectionEntry)> {
     let shared = &worker.shared;
     let mut entry = ConnectionEntry::new(worker, index);
     let rules = shared.rules.load_full();
@@ -162,7 +165,7 @@ fn admitted(stream: TcpStream, peer: SocketAddr, index: usize, worker: &Arc<Work
             let reason = if end == ConnectionEnd::ClientDenied { Reason::ClientDenied } else { Reason::Overload };
             shared.counters.refused(reason, Form::Dropped);
             entry.end(end);
-            return;
+            return None;
         }
     };
     entry.sit(seat);
@@ -170,5 +173,5 @@ fn admitted(stream: TcpStream, peer: SocketAddr, index: usize, worker: &Arc<Work
     let patience = rules.settings.timeouts.head;
     let deadline = Instant::now() + if over_limit.is_some() { patience / 5 } else { patience };
     let arrival = Arrival { stream, visitor: Visitor { rules, peer, over_limit }, deadline };
-    super::serve(arrival, entry, worker);
+    Some((arrival, entry))
 }
