@@ -10,7 +10,6 @@ pub mod lingering;
 pub mod listener;
 pub mod loops;
 pub mod own;
-pub mod route;
 
 pub use class::Class;
 pub use client::ClientKey;

@@ -3,16 +3,15 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 
 use crate::http1::target::Host;
 use crate::net::close;
 use crate::net::loops::{Loops, Outgoing};
-use crate::net::route::arrives_here;
 use crate::outcome::RequestEnd;
-use crate::proxy::dial::dial;
+use crate::proxy::dial::{Dialled, dial};
 use crate::proxy::policy::Destination;
 use crate::proxy::shared::{Shared, Visitor, Worker};
 
@@ -71,12 +70,25 @@ pub(crate) async fn open(
     }
     shared.counters.upstreams_open.fetch_add(1, Relaxed);
     let open = Open(Arc::clone(shared));
+    let begun = Instant::now();
     // Boxed, like the look-up: what the few need who are connected is not carried by the many who are refused.
     let dialled = Box::pin(dial(&candidates, &visitor.rules.settings.upstream)).await?;
-    shared.counters.connect_seconds.record(dialled.took);
-    let local = dialled.stream.local_addr().map_err(|_| RequestEnd::ConnectUnreachable)?;
-    let outgoing = Loops::register(&shared.loops, local, dialled.address);
-    Ok((Upstream { stream: dialled.stream, outgoing, _open: open }, dialled.took))
+    let took = begun.elapsed();
+    shared.counters.connect_seconds.record(took);
+    let own = shared.own.load();
+    if arrives_here(&dialled) && !visitor.policy(&own, shared).is_own_service(to, dialled.address) {
+        close::abort(dialled.stream);
+        return Err(RequestEnd::SelfTarget);
+    }
+    let outgoing = Loops::register(&shared.loops, dialled.local, dialled.address);
+    Ok((Upstream { stream: dialled.stream, outgoing, _open: open }, took))
+}
+
+/// For what it delivers on this box the kernel takes the destination's own address as the source, or one of loopback: an
+/// address has become ours since the list was read.
+fn arrives_here(dialled: &Dialled) -> bool {
+    let source = dialled.local.ip();
+    source == dialled.address.ip() || source.is_loopback()
 }
 
 /// The addresses that may be dialled. Mixed answers are used as far as they are allowed.
@@ -91,9 +103,6 @@ async fn candidates(to: &Destination, shared: &Arc<Shared>, visitor: &Visitor) -
     let mut candidates = Vec::with_capacity(resolved.len());
     for ip in resolved {
         match policy.judge_address(to, ip) {
-            Ok(address) if arrives_here(address) && !policy.is_own_service(to, address) => {
-                refused = RequestEnd::SelfTarget;
-            }
             Ok(address) => candidates.push(address),
             // That it is us weighs more than that it is private.
             Err(end) if refused != RequestEnd::SelfTarget => refused = end,

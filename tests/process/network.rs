@@ -140,8 +140,7 @@ fn a_local_route_that_no_interface_shows_leads_to_ourselves() {
     });
 }
 
-/// What the gateway's own connections would have as their source plays no part. (A route that names a source, `src`, is
-/// the one that cannot be told from a route into the world.)
+/// What the gateway's own connections would have as their source plays no part.
 #[test]
 fn a_local_route_is_known_whatever_the_source_address_is() {
     in_a_network_of_its_own(|| {
@@ -149,7 +148,9 @@ fn a_local_route_is_known_whatever_the_source_address_is() {
         ip("address add 198.18.9.1/32 dev lo");
         ip("route add local 198.18.5.0/24 dev lo");
         ip("-6 route add local 2a00:5::/64 dev lo");
+        ip("route add local 198.18.6.0/24 dev lo src 198.18.9.1");
         is_refused(&gateway("[upstream]\nsource-v4 = '198.18.9.1'"), "198.18.5.7");
+        is_refused(&gateway(""), "198.18.6.7");
         is_refused(&gateway(""), "[2a00:5::7]");
         assert_eq!(received.load(Relaxed), 0, "nothing of a refused request is passed on");
     });

@@ -11,11 +11,13 @@ use std::time::Duration;
 use ahash::AHashSet;
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
+use ipnet::IpNet;
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket};
 use pnet::ipnetwork::IpNetwork;
 use tracing::warn;
 
+mod routes;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +25,8 @@ mod tests;
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct OwnAddresses {
     addresses: AHashSet<IpAddr>,
+    /// Whole networks that are delivered here.
+    networks: Vec<IpNet>,
     broadcasts: AHashSet<Ipv4Addr>,
     names: AHashSet<String>,
 }
@@ -57,8 +61,23 @@ impl OwnAddresses {
         own
     }
 
-    /// What the kernel lists now: the addresses of every interface, up or down, and the host name, whole and without its
-    /// domain.
+    /// The same, and everything in these networks.
+    #[must_use]
+    pub fn with_networks(mut self, networks: impl IntoIterator<Item = IpNet>) -> Self {
+        for network in networks {
+            if network.prefix_len() == network.max_prefix_len() {
+                self.addresses.insert(network.addr().to_canonical());
+            } else {
+                self.networks.push(network);
+            }
+        }
+        self.networks.sort_unstable();
+        self.networks.dedup();
+        self
+    }
+
+    /// What the kernel lists now: the addresses of every interface, up or down, what it delivers here by its routes, and the
+    /// host name, whole and without its domain.
     ///
     /// # Errors
     /// When there is no list, as when no descriptor is left to ask for it. Keep the previous one then: an empty one would
@@ -76,7 +95,9 @@ impl OwnAddresses {
         // "(none)" is the kernel's name for a host that was never given one.
         let names = [&*host, short].into_iter();
         let names = names.filter(|name| !name.is_empty() && *name != "(none)");
-        Ok(Self::new(networks.map(|network| (network.ip(), directed_broadcast(network))), names.map(str::to_owned)))
+        let own =
+            Self::new(networks.map(|network| (network.ip(), directed_broadcast(network))), names.map(str::to_owned));
+        Ok(own.with_networks(routes::delivered_here()?))
     }
 
     /// Whether a connection to this address would arrive here. IPv4-mapped addresses count as IPv4. Always ours: the whole of
@@ -88,7 +109,7 @@ impl OwnAddresses {
             IpAddr::V4(v4) => v4.is_loopback() || v4.is_unspecified(),
             IpAddr::V6(v6) => v6.is_loopback() || v6.is_unspecified(),
         };
-        always || self.addresses.contains(&ip)
+        always || self.addresses.contains(&ip) || self.networks.iter().any(|network| network.contains(&ip))
     }
 
     /// Whether this is `255.255.255.255` or the broadcast address of one of our networks.
@@ -101,7 +122,7 @@ impl OwnAddresses {
         LOOPBACK_NAMES.contains(&name) || name.ends_with(".localhost") || self.names.contains(name)
     }
 
-    /// The addresses of the interfaces, in no order.
+    /// The addresses, in no order.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         self.addresses.iter().copied()
     }
@@ -127,7 +148,7 @@ const PATIENCE: u32 = 12;
 
 /// Keeps `current` true for ever, and calls `changed` after each change. Run it as a task of its own.
 ///
-/// Any notice about an address or a link, or the loss of one, makes it read the whole list again: there is one way to read,
+/// Any notice about an address, a link or a route, or the loss of one, makes it read the whole list again: there is one way to read,
 /// and no notice to misread. Where rtnetlink(7) is refused, the list is read every five seconds.
 pub async fn watch(current: Arc<ArcSwap<OwnAddresses>>, mut changed: impl FnMut(&OwnAddresses)) {
     let mut patience = 1;
@@ -148,12 +169,17 @@ pub async fn watch(current: Arc<ArcSwap<OwnAddresses>>, mut changed: impl FnMut(
     }
 }
 
-/// A socket that hears of every link and address of our network namespace.
+/// A socket that hears of every link, address and route of our network namespace.
 ///
 /// Its messages are not decoded, only waited for: so none can be misunderstood, and none is queued but in the socket's own
 /// bounded buffer, whose overrun is a notice too.
 fn subscribe() -> io::Result<TokioSocket> {
-    const GROUPS: u32 = (libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR).unsigned_abs();
+    const GROUPS: u32 = (libc::RTMGRP_LINK
+        | libc::RTMGRP_IPV4_IFADDR
+        | libc::RTMGRP_IPV6_IFADDR
+        | libc::RTMGRP_IPV4_ROUTE
+        | libc::RTMGRP_IPV6_ROUTE)
+        .unsigned_abs();
     let mut notices = TokioSocket::new(NETLINK_ROUTE)?;
     notices.socket_mut().bind(&SocketAddr::new(0, GROUPS))?;
     Ok(notices)

@@ -144,6 +144,20 @@ async fn inside_a_namespace() {
     ip_command(&["addr", "add", "2001:db8:77::1/128", "dev", "lo"]);
     latest.wait_for(|own| own.owns(v6)).await.unwrap();
 
+    // A whole network, though no interface shows it, and whatever the source that its route names.
+    ip_command(&["route", "add", "local", "198.18.5.0/24", "dev", "lo"]);
+    latest.wait_for(|own| own.owns(ip("198.18.5.7"))).await.unwrap();
+    ip_command(&["route", "add", "local", "198.18.6.0/24", "dev", "lo", "src", "198.18.77.1"]);
+    latest.wait_for(|own| own.owns(ip("198.18.6.7"))).await.unwrap();
+    ip_command(&["link", "set", "lo", "up"]);
+    ip_command(&["-6", "route", "add", "local", "2001:db8:5::/48", "dev", "lo"]);
+    latest.wait_for(|own| own.owns(ip("2001:db8:5::7"))).await.unwrap();
+    // What policy routing does with marked packets, as transparent proxies have it, says nothing about ours.
+    ip_command(&["route", "add", "local", "default", "dev", "lo", "table", "100"]);
+    ip_command(&["route", "del", "local", "198.18.5.0/24", "dev", "lo"]);
+    let own = latest.wait_for(|own| !own.owns(ip("198.18.5.7"))).await.unwrap().clone();
+    assert!(own.owns(ip("198.18.6.7")) && !own.owns(ip("192.0.32.8")));
+
     ip_command(&["addr", "del", "198.18.77.1/24", "dev", "lo"]);
     let own = latest.wait_for(|own| !own.owns(v4)).await.unwrap().clone();
     assert!(!own.is_broadcast(broadcast));

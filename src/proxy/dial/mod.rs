@@ -33,8 +33,8 @@ pub struct Dialled {
     pub stream: TcpStream,
     /// Which of the addresses it leads to.
     pub address: SocketAddr,
-    /// From the call to the connection, failed attempts included.
-    pub took: Duration,
+    /// Its end with us.
+    pub local: SocketAddr,
 }
 
 /// Why an attempt failed, the most telling last: of several failures the greatest is reported.
@@ -70,22 +70,17 @@ impl From<Failure> for RequestEnd {
 /// `ConnectRefused`, `ConnectTimeout`, `ConnectUnreachable` (also without any address), or `Overload` when this box
 /// had no descriptor, memory or port left.
 pub async fn dial(addresses: &[SocketAddr], settings: &Upstream) -> Result<Dialled, RequestEnd> {
-    let started = Instant::now();
-    let deadline = started + settings.connect_timeout;
-    let (stream, address) = match addresses {
+    let deadline = Instant::now() + settings.connect_timeout;
+    let dialled = match addresses {
         // the common case, a literal or a name with one address, has no set of attempts to allocate
         &[only] => timeout_at(deadline, attempt(only, settings)).await.unwrap_or(Err(Failure::Timeout)),
         several => race(several, settings, deadline).await,
     }?;
-    Ok(Dialled { stream, address, took: started.elapsed() })
+    Ok(dialled)
 }
 
 /// Staggered attempts; dropping the set closes those that have not won.
-async fn race(
-    addresses: &[SocketAddr],
-    settings: &Upstream,
-    deadline: Instant,
-) -> Result<(TcpStream, SocketAddr), Failure> {
+async fn race(addresses: &[SocketAddr], settings: &Upstream, deadline: Instant) -> Result<Dialled, Failure> {
     let mut waiting = interleaved(addresses).peekable();
     let mut share = settings.connect_timeout;
     if let Ok(several @ 1..) = u32::try_from(addresses.len().min(ATTEMPTS)) {
@@ -123,12 +118,12 @@ fn interleaved(addresses: &[SocketAddr]) -> impl Iterator<Item = SocketAddr> {
     .take(ATTEMPTS)
 }
 
-async fn attempt(address: SocketAddr, settings: &Upstream) -> Result<(TcpStream, SocketAddr), Failure> {
+async fn attempt(address: SocketAddr, settings: &Upstream) -> Result<Dialled, Failure> {
     let connected = match open(address, settings) {
         Ok(socket) => establish(socket, address).await,
         Err(error) => Err(error),
     };
-    connected.map(|stream| (stream, address)).map_err(|error| failure(&error, address))
+    connected.map_err(|error| failure(&error, address))
 }
 
 /// A socket ready to connect, bound to the source address of its family if one is set.
@@ -159,7 +154,7 @@ fn open(address: SocketAddr, settings: &Upstream) -> io::Result<Socket> {
 }
 
 /// Connects the socket, and waits for it without a limit of its own (the caller's deadline drops it).
-async fn establish(socket: Socket, address: SocketAddr) -> io::Result<TcpStream> {
+async fn establish(socket: Socket, address: SocketAddr) -> io::Result<Dialled> {
     match socket.connect(&address.into()) {
         Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
         _ => {}
@@ -171,12 +166,13 @@ async fn establish(socket: Socket, address: SocketAddr) -> io::Result<TcpStream>
     }
     // Nobody listens, but the kernel chose the very port we dial as our own: a simultaneous open with ourselves
     // (RFC 9293 section 3.5, figure 7), which would echo the request for ever.
-    if stream.local_addr()? == stream.peer_addr()? {
+    let local = stream.local_addr()?;
+    if local == address {
         // reset, so that the port is not blocked in TIME_WAIT for the service that belongs there
         SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
         return Err(io::Error::from_raw_os_error(libc::ECONNREFUSED));
     }
-    Ok(stream)
+    Ok(Dialled { stream, address, local })
 }
 
 /// What an error of socket(2), bind(2) or connect(2) means.
