@@ -161,8 +161,8 @@ impl Tunnel {
         let ((client_reads, client_writes), (upstream_reads, upstream_writes)) =
             (&mut client.split(), &mut upstream.stream.split());
         for ended in [
-            there.poll(cx, client_reads, upstream_writes, entry, activity),
-            back.poll(cx, upstream_reads, client_writes, entry, activity),
+            there.poll(cx, client_reads, upstream_writes, entry, activity, back.finished),
+            back.poll(cx, upstream_reads, client_writes, entry, activity, there.finished),
         ] {
             match ended {
                 Poll::Ready(Err(broken)) => return Poll::Ready(broken),
@@ -240,7 +240,8 @@ impl Pump {
         Self { way, pending, most: SMALL_READ, turn: Turn::default(), finished: false }
     }
 
-    /// Moves what can be moved. Ready once, when the sender has finished or a connection is broken.
+    /// Moves what can be moved. Ready once, when the sender has finished or a connection is broken. `last`: the other direction
+    /// has finished, so that the connections are closed next, which says as much as a shutdown.
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -248,6 +249,7 @@ impl Pump {
         to: &mut WriteHalf<'_>,
         entry: &RequestEntry,
         activity: &Activity,
+        last: bool,
     ) -> Poll<Result<(), RequestEnd>> {
         let Self { way, pending, most, turn, finished } = self;
         if *finished {
@@ -268,7 +270,9 @@ impl Pump {
             }
             let n = ready!(pending.poll_fill(cx, *most, from)).map_err(|_| way.reader_broken())?;
             if n == 0 {
-                socket2::SockRef::from(to.as_ref()).shutdown(Shutdown::Write).map_err(|_| way.writer_broken())?;
+                if !last {
+                    socket2::SockRef::from(to.as_ref()).shutdown(Shutdown::Write).map_err(|_| way.writer_broken())?;
+                }
                 *finished = true;
                 return Poll::Ready(Ok(()));
             }
