@@ -20,6 +20,8 @@ const QUIET: Duration = Duration::from_millis(200);
 const SENDING: Duration = Duration::from_secs(1);
 /// How much of it is read and thrown away.
 const DISCARDED: usize = 1024 * 1024;
+/// How much of it at a time, so that others get their turn.
+const AT_ONCE: usize = 64 * 1024;
 /// How long the kernel may try to deliver an answer of ours, one segment, to a client that has vanished.
 pub const SHORT_ANSWER: Duration = Duration::from_secs(5);
 /// The same for the rest of an origin's answer or of a tunnel, which a slow reader may still be busy with.
@@ -59,6 +61,7 @@ impl FinWait {
         now: Instant,
         mut read: impl FnMut(&mut [u8]) -> io::Result<usize>,
     ) -> Option<Instant> {
+        let most = self.discarded + AT_ONCE;
         loop {
             match read(&mut [0; 1024]) {
                 Ok(0) => self.closed = true,
@@ -66,7 +69,10 @@ impl FinWait {
                     self.discarded += n;
                     self.quiet_until = (now + QUIET).min(self.begun + SENDING);
                     if self.discarded <= DISCARDED && now < self.quiet_until {
-                        continue;
+                        if self.discarded < most {
+                            continue;
+                        }
+                        return Some(self.quiet_until);
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

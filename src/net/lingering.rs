@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
 use super::close::{FinWait, SHORT_ANSWER};
@@ -17,6 +18,8 @@ use super::close::{FinWait, SHORT_ANSWER};
 /// Pauses between two looks, in milliseconds; together as long as a silent client is waited for. One that retries at once
 /// has closed by the first look. The last is repeated for a client that goes on sending.
 const PAUSES: [u64; 8] = [1, 2, 4, 8, 16, 32, 64, 73];
+/// Sockets looked at before others get their turn.
+const TURN: usize = 64;
 /// Places a queue keeps when it is nearly empty.
 const KEPT: usize = 256;
 
@@ -62,7 +65,9 @@ impl<T> Lingering<T> {
                 },
                 None => self.filled.notified().await,
             }
-            self.look(Instant::now(), is_lean(), &closed);
+            while self.look(Instant::now(), is_lean(), &closed) == TURN {
+                yield_now().await;
+            }
         }
     }
 
@@ -70,9 +75,14 @@ impl<T> Lingering<T> {
         self.queues.lock().iter().filter_map(|queue| queue.front()).map(|socket| socket.due).min()
     }
 
-    fn look(&self, now: Instant, lean: bool, closed: impl Fn(T)) {
+    /// Looks at sockets that are due, and tells at how many.
+    fn look(&self, now: Instant, lean: bool, closed: impl Fn(T)) -> usize {
+        let mut looked = 0;
         for level in 0..PAUSES.len() {
-            while let Some(mut socket) = self.take_due(level, now) {
+            while looked < TURN
+                && let Some(mut socket) = self.take_due(level, now)
+            {
+                looked += 1;
                 if socket.wait.look(now, |scrap| socket.stream.read(scrap)).is_some() {
                     self.put((level + 1).min(PAUSES.len() - 1), socket, now);
                 } else {
@@ -81,6 +91,7 @@ impl<T> Lingering<T> {
                 }
             }
         }
+        looked
     }
 
     fn put(&self, level: usize, mut socket: Socket<T>, now: Instant) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 /// Connections the kernel completes while we are busy: 1.4 MB of request sockets at most.
-const BACKLOG: i32 = 4096;
+pub const BACKLOG: usize = 4096;
 /// Unsent bytes the kernel holds for a slow reader; measured, a stalled transfer pins 65 KB instead of 4 MB. What is sent
 /// and not yet acknowledged is not limited, so throughput is not.
 const NOTSENT_LOWAT: u32 = 32 * 1024;
@@ -18,13 +18,15 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;
     // Inherited by what is accepted (tcp_create_openreq_child in the kernel), at no call per connection: small messages
-    // leave at once, little is buffered for slow readers, and clients that have vanished are found.
+    // leave at once, and little is buffered for slow readers.
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_notsent_lowat(NOTSENT_LOWAT)?;
     let probes = TcpKeepalive::new().with_time(Duration::from_mins(1)).with_interval(Duration::from_secs(10));
     socket.set_tcp_keepalive(&probes.with_retries(6))?;
+    // How to probe is inherited too, but not that it is done: a refusal need not pay for a timer (`tcp_keepalive_timer`).
+    socket.set_keepalive(false)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    socket.listen(i32::try_from(BACKLOG).unwrap_or(i32::MAX))?;
     Ok(socket.into())
 }
 
@@ -55,6 +57,7 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
 #[cfg(test)]
 mod tests {
     use std::net::TcpStream;
+    use std::time::Duration;
 
     use socket2::SockRef;
 
@@ -67,7 +70,8 @@ mod tests {
         let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (accepted, _) = listener.accept().unwrap();
         let socket = SockRef::from(&accepted);
-        assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+        assert!(socket.tcp_nodelay().unwrap() && !socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_mins(1));
         assert_eq!(socket.tcp_notsent_lowat().unwrap(), NOTSENT_LOWAT);
     }
 

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::guard::admission::{Admission, Gate, admit};
 use crate::kernel::sys;
 use crate::net::close;
+use crate::net::listener::BACKLOG;
 use crate::outcome::{ConnectionEnd, Form, Reason};
 use crate::proxy::ledger::ConnectionEntry;
 use crate::proxy::shared::{Visitor, Worker};
@@ -49,13 +50,18 @@ pub(crate) async fn run(listener: TcpListener, index: usize, worker: Arc<Worker>
         let mut ready = tokio::select! {
             () = worker.shared.drain.wait() => {
                 // Closing a listener resets what waits in its queue: those clients have been accepted already, as they see it.
-                loop {
+                // No more of them than there can have been: a storm would fill it for ever.
+                for turn in 1..=BACKLOG {
                     match accept() {
                         Ok((stream, peer)) => admitted(stream, peer, index, &worker).into_iter().for_each(begin),
-                        Err(error) if error == Errno::AGAIN || is_shortage(error) => return Ok(()),
+                        Err(error) if error == Errno::AGAIN || is_shortage(error) => break,
                         Err(_) => {}
                     }
+                    if turn % BATCH == 0 {
+                        tokio::task::yield_now().await;
+                    }
                 }
+                return Ok(());
             }
             ready = listener.readable() => ready?,
         };

@@ -48,7 +48,8 @@ impl Activity {
 
 /// Reads what has come. A read that leaves room has emptied the socket: the reactor is told, so that the next attempt waits
 /// for an event instead of asking the kernel in vain. Nothing is missed: what comes later, an end too, is a new event
-/// (epoll(7), questions and answers: a short read of a stream says as much as `EAGAIN`).
+/// (epoll(7), questions and answers: a short read of a stream says as much as `EAGAIN`), but what lay behind urgent data,
+/// where a read stops too: that waits for the next bytes.
 pub(crate) fn read(stream: &TcpStream, free: &mut [u8]) -> io::Result<usize> {
     let n = stream.try_read(free)?;
     if 0 < n && n < free.len() {

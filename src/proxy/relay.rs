@@ -96,9 +96,7 @@ impl Exchange<'_> {
             self.gather_request(outbound.to_mut(), inbound, &mut decoder)?;
         }
         progress.uploaded.store(decoder.is_done(), Relaxed);
-        let sent = self.send_up(&outbound, inbound, &progress).await;
-        drop(outbound);
-        let there = pin!(self.there(sent, inbound, decoder, &progress));
+        let there = pin!(self.there(outbound, inbound, decoder, &progress));
         let back = pin!(self.back(&progress));
         tokio::select! {
             biased;
@@ -108,15 +106,17 @@ impl Exchange<'_> {
         }
     }
 
-    /// The client's side of the exchange: the rest of the body, then only whether the client stays. Ends with what breaks
+    /// The client's side of the exchange: what has come of the request, the rest of the body, then only whether the client stays. Ends with what breaks
     /// the exchange off; an upstream that takes no more does not, for it may have answered already.
     async fn there(
         &self,
-        mut sent: io::Result<bool>,
+        first: Cow<'_, [u8]>,
         inbound: &mut Buffer,
         mut decoder: Decoder,
         progress: &Progress,
     ) -> RequestEnd {
+        let mut sent = self.send_up(&first, inbound, progress).await;
+        drop(first);
         let mut outbound = Vec::new();
         let (mut most, mut turn) = (BLOCK, Turn::default());
         loop {

@@ -127,6 +127,10 @@ pub(crate) async fn next(
         }
         match read_until(stream, buffer, clock.as_mut()).await {
             Ok(n) if n > 0 => {}
+            // Empty lines that came late: nobody has asked for anything, or expects an answer.
+            Err(error) if error.kind() == io::ErrorKind::TimedOut && first.is_none() && is_blank(buffer.bytes()) => {
+                return Err(ConnectionEnd::Served);
+            }
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                 return Ok(Decision::Refuse(RequestEnd::HeadTimeout, false));
             }
@@ -134,6 +138,10 @@ pub(crate) async fn next(
             _ => return Err(ConnectionEnd::Served),
         }
     }
+}
+
+fn is_blank(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
 }
 
 /// Reads what comes; [`io::ErrorKind::TimedOut`] when nothing has by then.

@@ -111,6 +111,8 @@ impl Tunnel {
         entry: RequestEntry,
         end: RequestEnd,
     ) -> Box<Self> {
+        // The one thing that may last for hours without a word: a client that has vanished meanwhile is to be found.
+        socket2::SockRef::from(&client).set_keepalive(true).unwrap_or_default();
         let (there, back) = (Pump::new(Way::There, early), Pump::new(Way::Back, first_answer));
         let (idle, half_closed) = (timeouts.tunnel_idle, timeouts.half_closed.min(timeouts.tunnel_idle));
         Box::new(Self {
@@ -142,7 +144,12 @@ impl Tunnel {
                 })
                 .await
             };
-            if end == tunnel.end {
+            if end == tunnel.end && tunnel.there.cut {
+                // What the upstream took no more of must not turn the end of its answer into a reset.
+                tunnel.upstream.abort();
+                let lean = open.0.shared.is_lean();
+                Box::pin(close::after_answer(tunnel.client, close::LONG_ANSWER, lean)).await;
+            } else if end == tunnel.end {
                 close::finished(tunnel.client);
             } else {
                 // The side that is still whole must not take a cut stream for a finished one.
@@ -166,7 +173,9 @@ impl Tunnel {
         ] {
             match ended {
                 Poll::Ready(Err(broken)) => return Poll::Ready(broken),
-                Poll::Ready(Ok(())) if there.finished && back.finished => return Poll::Ready(*end),
+                Poll::Ready(Ok(())) if there.finished && back.finished => {
+                    return Poll::Ready(if back.cut { RequestEnd::ClientGone } else { *end });
+                }
                 Poll::Ready(Ok(())) => clock.as_mut().reset(Instant::now() + *half_closed),
                 Poll::Pending => {}
             }
@@ -231,13 +240,15 @@ struct Pump {
     /// Bytes to read at once.
     most: usize,
     turn: Turn,
-    /// The sender has closed its side, and the receiver has been told.
+    /// The sender has closed its side, and the receiver has been told; or it was cut.
     finished: bool,
+    /// The receiver takes no more. It may have said all it had to say: the other direction goes on to its own end.
+    cut: bool,
 }
 
 impl Pump {
     fn new(way: Way, pending: Buffer) -> Self {
-        Self { way, pending, most: SMALL_READ, turn: Turn::default(), finished: false }
+        Self { way, pending, most: SMALL_READ, turn: Turn::default(), finished: false, cut: false }
     }
 
     /// Moves what can be moved. Ready once, when the sender has finished or a connection is broken. `last`: the other direction
@@ -251,7 +262,7 @@ impl Pump {
         activity: &Activity,
         last: bool,
     ) -> Poll<Result<(), RequestEnd>> {
-        let Self { way, pending, most, turn, finished } = self;
+        let Self { way, pending, most, turn, finished, cut } = self;
         if *finished {
             return Poll::Pending;
         }
@@ -263,7 +274,11 @@ impl Pump {
                     pending.rest();
                     return Poll::Pending;
                 };
-                let n = written.map_err(|_| way.writer_broken())?;
+                let Ok(n) = written else {
+                    *pending = Buffer::default();
+                    (*finished, *cut) = (true, true);
+                    return Poll::Ready(Ok(()));
+                };
                 pending.consume(n);
                 way.wrote(entry, n);
                 activity.touch();

@@ -47,6 +47,11 @@ enum Coding {
     Unknown,
 }
 
+/// `identity` is no coding (RFC 2616 section 3.6); some servers still say so.
+fn labelled(codings: &[u8]) -> &[u8] {
+    if codings.eq_ignore_ascii_case(b"identity") { b"" } else { codings }
+}
+
 impl<'b> Facts<'b> {
     /// Learns one field of a request or response.
     pub(super) fn learn(&mut self, known: Known, value: &'b [u8]) -> Result<(), HeadError> {
@@ -160,13 +165,11 @@ impl<'b> Facts<'b> {
             (Some(Coding::Chunked), _) => Ok((Body::Chunked, b"")),
             (Some(Coding::ChunkedOver), _) => {
                 let last = codings.iter().rposition(|&byte| byte == b',').unwrap_or_default();
-                Ok((Body::Chunked, codings.get(..last).unwrap_or_default().trim_ascii_end()))
+                Ok((Body::Chunked, labelled(codings.get(..last).unwrap_or_default().trim_ascii_end())))
             }
             // Chunks that are themselves coded: no chunks may be put around them (RFC 9112 section 7).
             (Some(Coding::ChunkedUnder), _) => Err(HeadError::Malformed("chunked is not the last coding")),
-            // "No coding", from the days of RFC 2616; some servers still say so.
-            (Some(Coding::Unknown), _) if codings.eq_ignore_ascii_case(b"identity") => Ok((Body::UntilClose, b"")),
-            (Some(Coding::Unknown), _) => Ok((Body::UntilClose, codings)),
+            (Some(Coding::Unknown), _) => Ok((Body::UntilClose, labelled(codings))),
             (None, Some(Length { bytes, .. })) => Ok((Body::Length(bytes), b"")),
             (None, None) => Ok((Body::UntilClose, b"")),
         }

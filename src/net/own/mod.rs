@@ -6,7 +6,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ahash::AHashSet;
 use arc_swap::ArcSwap;
@@ -83,6 +83,11 @@ impl OwnAddresses {
     /// When there is no list, as when no descriptor is left to ask for it. Keep the previous one then: an empty one would
     /// let requests to ourselves pass.
     pub fn read() -> io::Result<Self> {
+        Self::read_after(&Self::default())
+    }
+
+    /// The same. If the routes cannot be read, the networks known before stay.
+    fn read_after(before: &Self) -> io::Result<Self> {
         let interfaces = pnet::datalink::interfaces();
         // Even an empty network namespace has its loopback interface; pnet returns nothing when getifaddrs(3) fails.
         if interfaces.is_empty() {
@@ -97,7 +102,11 @@ impl OwnAddresses {
         let names = names.filter(|name| !name.is_empty() && *name != "(none)");
         let own =
             Self::new(networks.map(|network| (network.ip(), directed_broadcast(network))), names.map(str::to_owned));
-        Ok(own.with_networks(routes::delivered_here()?))
+        let networks = routes::delivered_here().unwrap_or_else(|error| {
+            warn!(%error, "the local routes could not be read: what was known of them stays");
+            before.networks.clone()
+        });
+        Ok(own.with_networks(networks))
     }
 
     /// Whether a connection to this address would arrive here. IPv4-mapped addresses count as IPv4. Always ours: the whole of
@@ -143,6 +152,8 @@ const SWEEP: Duration = Duration::from_mins(1);
 /// Between two readings, so that an interface that flaps cannot make us read all the time. The first notice after a calm is
 /// followed at once.
 const PACE: Duration = Duration::from_millis(5);
+/// The same, in multiples of what a reading takes: a box whose routes change all the time has other things to do.
+const LEISURE: u32 = 10;
 /// Between two attempts to hear the kernel's notices again, at most, in multiples of [`BLIND`].
 const PATIENCE: u32 = 12;
 
@@ -193,8 +204,9 @@ async fn follow(
 ) -> io::Error {
     loop {
         // Subscribed first, read second: a change in between is a notice that waits for us.
+        let begun = Instant::now();
         let wait = if refresh(current, changed) { SWEEP } else { BLIND };
-        tokio::time::sleep(PACE).await;
+        tokio::time::sleep(PACE.max(begun.elapsed() * LEISURE)).await;
         let mut heard = tokio::select! {
             heard = notice(notices) => Some(heard),
             () = tokio::time::sleep(wait) => None,
@@ -220,7 +232,7 @@ async fn notice(notices: &TokioSocket) -> io::Result<()> {
 
 /// Reads the list and publishes it if it differs. `false` if it could not be read.
 fn refresh(current: &ArcSwap<OwnAddresses>, changed: &mut impl FnMut(&OwnAddresses)) -> bool {
-    match OwnAddresses::read() {
+    match OwnAddresses::read_after(&current.load()) {
         Ok(own) => {
             if own != **current.load() {
                 let own = Arc::new(own);

@@ -74,8 +74,9 @@ fn dump(family: AddressFamily, kind: RouteType, mut each: impl FnMut(&RouteMessa
                 each(route);
             } else if let NetlinkPayload::Error(error) = &message.payload {
                 return Err(error.to_io());
-            } else if let NetlinkPayload::Done(_) = &message.payload {
-                return Ok(());
+            } else if let NetlinkPayload::Done(done) = &message.payload {
+                // A dump that fails half-way ends with its error here.
+                return if done.code < 0 { Err(io::Error::from_raw_os_error(-done.code)) } else { Ok(()) };
             }
             // Messages are aligned to 4 bytes (netlink(7)).
             let length = usize::try_from(message.header.length).unwrap_or(usize::MAX).next_multiple_of(4).max(4);

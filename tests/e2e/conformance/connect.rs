@@ -4,13 +4,16 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use floodgate::outcome::RequestEnd;
+use floodgate::telemetry::counters::Direction;
 use socket2::SockRef;
 
 use super::chain::{CONNECT_REFUSED, Chain, DNS_FAILURE, MALFORMED, PORT_DENIED, SELF_TARGET};
 use crate::cases::NoNames;
-use crate::rig::{Origin, Rig, closed_port};
+use crate::rig::{Client, Origin, Rig, closed_port, eventually};
 
 const ESTABLISHED: &str = "HTTP/1.1 200 Connection established\r\n\r\n";
 
@@ -195,6 +198,34 @@ fn c_24_what_is_under_way_arrives_before_the_end() {
     drop(client);
     rig.settled();
     assert_eq!(rig.ends(RequestEnd::Tunneled), 2);
+    a_farewell_that_nobody_takes_costs_no_answer();
+}
+
+/// The origin has said everything and closed; what the client still says is answered with a reset, which must not overtake
+/// what is on its way to a slow client.
+fn a_farewell_that_nobody_takes_costs_no_answer() {
+    let origin = Origin::scripted(|_, mut stream, _| stream.write_all("a".repeat(12_000).as_bytes()).unwrap());
+    let rig = Rig::new(&[origin.address]);
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(1).unwrap();
+    socket.connect(&rig.proxy.into()).unwrap();
+    let mut client = Client(socket.into());
+    client.send(format!("CONNECT {0} HTTP/1.1\r\nHost: {0}\r\n\r\n", origin.address));
+    assert!(client.head().starts_with("HTTP/1.1 200 "));
+    let moved = |direction: Direction| rig.gateway.counters.bytes.get(direction as usize);
+    let before = moved(Direction::FromClient);
+    eventually("the answer is with the gateway", || moved(Direction::FromUpstream) == 12_000);
+    for bytes in 1..=2 {
+        client.send("x");
+        eventually("the gateway has read it", || moved(Direction::FromClient) == before + bytes);
+        thread::sleep(Duration::from_millis(20));
+    }
+    eventually("the gateway is done with it", || rig.open() == 0);
+    SockRef::from(&client.0).set_recv_buffer_size(256 * 1024).unwrap();
+    assert_eq!(client.read_to_end().len(), 12_000);
+    drop(client);
+    rig.settled();
+    assert_eq!(rig.ends(RequestEnd::Tunneled), 1);
 }
 
 /// Everything up to the end, through a window that is a small part of it.

@@ -186,6 +186,7 @@ fn c_61_framing_of_responses() {
     assert_eq!(framing("Transfer-Encoding: chunked"), Ok((Body::Chunked, true, coded(""))));
     assert_eq!(framing("X: 1"), Ok((Body::UntilClose, false, coded(""))));
     assert_eq!(framing("Transfer-Encoding: Identity"), Ok((Body::UntilClose, false, coded(""))));
+    assert_eq!(framing("Transfer-Encoding: identity, chunked"), Ok((Body::Chunked, true, coded(""))));
     assert_eq!(framing("Transfer-Encoding: gzip"), Ok((Body::UntilClose, false, coded("gzip"))));
     assert_eq!(framing("Transfer-Encoding: a, gzip ,\tChunked"), Ok((Body::Chunked, true, coded("a, gzip"))));
     for fields in [
