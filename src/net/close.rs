@@ -64,23 +64,24 @@ impl FinWait {
         let most = self.discarded + AT_ONCE;
         loop {
             match read(&mut [0; 1024]) {
-                Ok(0) => self.closed = true,
-                Ok(n) => {
+                Ok(n @ 1..) => {
                     self.discarded += n;
                     self.quiet_until = (now + QUIET).min(self.begun + SENDING);
-                    if self.discarded <= DISCARDED && now < self.quiet_until {
-                        if self.discarded < most {
-                            continue;
-                        }
+                    if self.discarded > DISCARDED || now >= self.quiet_until {
+                        return None;
+                    }
+                    if self.discarded >= most {
                         return Some(self.quiet_until);
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return (now < self.quiet_until).then_some(self.quiet_until);
                 }
-                Err(_) => self.closed = true,
+                Ok(0) | Err(_) => {
+                    self.closed = true;
+                    return None;
+                }
             }
-            return None;
         }
     }
 

@@ -75,8 +75,7 @@ pub(crate) async fn open(
     let dialled = Box::pin(dial(&candidates, &visitor.rules.settings.upstream)).await?;
     let took = begun.elapsed();
     shared.counters.connect_seconds.record(took);
-    let own = shared.own.load();
-    if arrives_here(&dialled) && !visitor.policy(&own, shared).is_own_service(to, dialled.address) {
+    if arrives_here(&dialled) && !visitor.policy(&shared.own.load(), shared).is_own_service(to, dialled.address) {
         close::abort(dialled.stream);
         return Err(RequestEnd::SelfTarget);
     }

@@ -104,10 +104,7 @@ fn what_a_client_leaves_unfinished_does_not_cost_it_the_answer_before() {
     // An empty line as old clients send it behind a body (RFC 9112 section 2.2), and the beginning of a head.
     for unfinished in ["\r\n", "GET http"] {
         let rig = Rig::new(&[origin.address]);
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        socket.set_recv_buffer_size(1).unwrap();
-        socket.connect(&rig.proxy.into()).unwrap();
-        let mut client = Client(socket.into());
+        let mut client = rig.client_without_room();
         client.send(format!("GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\n\r\n{unfinished}", origin.address));
         client.half_close();
         eventually("the gateway is done with it", || rig.open() == 0);

@@ -44,6 +44,14 @@ impl Rig {
         Client::connect(self.proxy)
     }
 
+    /// A client whose kernel takes as little unread as it can.
+    pub(crate) fn client_without_room(&self) -> Client {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(1).unwrap();
+        socket.connect(&self.proxy.into()).unwrap();
+        Client(socket.into())
+    }
+
     /// Sends a request on a new connection and reads everything up to the end.
     pub(crate) fn ask(&self, request: impl AsRef<[u8]>) -> String {
         let mut client = self.client();

@@ -71,12 +71,12 @@ impl From<Failure> for RequestEnd {
 /// had no descriptor, memory or port left.
 pub async fn dial(addresses: &[SocketAddr], settings: &Upstream) -> Result<Dialled, RequestEnd> {
     let deadline = Instant::now() + settings.connect_timeout;
-    let dialled = match addresses {
+    match addresses {
         // the common case, a literal or a name with one address, has no set of attempts to allocate
         &[only] => timeout_at(deadline, attempt(only, settings)).await.unwrap_or(Err(Failure::Timeout)),
         several => race(several, settings, deadline).await,
-    }?;
-    Ok(dialled)
+    }
+    .map_err(RequestEnd::from)
 }
 
 /// Staggered attempts; dropping the set closes those that have not won.

@@ -8,12 +8,13 @@ use std::thread;
 use std::time::Duration;
 
 use floodgate::outcome::RequestEnd;
-use floodgate::telemetry::counters::Direction;
+use floodgate::telemetry::Direction;
 use socket2::SockRef;
 
 use super::chain::{CONNECT_REFUSED, Chain, DNS_FAILURE, MALFORMED, PORT_DENIED, SELF_TARGET};
+use super::wire::moved;
 use crate::cases::NoNames;
-use crate::rig::{Client, Origin, Rig, closed_port, eventually};
+use crate::rig::{Origin, Rig, closed_port, eventually};
 
 const ESTABLISHED: &str = "HTTP/1.1 200 Connection established\r\n\r\n";
 
@@ -206,18 +207,14 @@ fn c_24_what_is_under_way_arrives_before_the_end() {
 fn a_farewell_that_nobody_takes_costs_no_answer() {
     let origin = Origin::scripted(|_, mut stream, _| stream.write_all("a".repeat(12_000).as_bytes()).unwrap());
     let rig = Rig::new(&[origin.address]);
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(1).unwrap();
-    socket.connect(&rig.proxy.into()).unwrap();
-    let mut client = Client(socket.into());
+    let mut client = rig.client_without_room();
     client.send(format!("CONNECT {0} HTTP/1.1\r\nHost: {0}\r\n\r\n", origin.address));
     assert!(client.head().starts_with("HTTP/1.1 200 "));
-    let moved = |direction: Direction| rig.gateway.counters.bytes.get(direction as usize);
-    let before = moved(Direction::FromClient);
-    eventually("the answer is with the gateway", || moved(Direction::FromUpstream) == 12_000);
+    moved(&rig, Direction::FromUpstream, 12_000);
+    let head = usize::try_from(rig.gateway.counters.bytes.get(Direction::FromClient as usize)).unwrap();
     for bytes in 1..=2 {
         client.send("x");
-        eventually("the gateway has read it", || moved(Direction::FromClient) == before + bytes);
+        moved(&rig, Direction::FromClient, head + bytes);
         thread::sleep(Duration::from_millis(20));
     }
     eventually("the gateway is done with it", || rig.open() == 0);
