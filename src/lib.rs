@@ -6,7 +6,8 @@
 //!
 //! The other rooms are asked by these two: [`http1`] knows the wire, [`guard`] who may come in, [`net`] addresses and
 //! closing, [`kernel`] what TCP costs, [`config`] what the operator wants, [`telemetry`] and [`admin`] what he gets to
-//! see. [`outcome`] is the table of every way things can end. [`load`] stands apart: clients to measure a gateway with.
+//! see. [`outcome`] is the table of every way things can end. The tools stand apart: [`pcap`] reads, explains and replays
+//! captures, [`load`] is clients to measure a gateway with.
 
 pub mod admin;
 pub mod cli;
@@ -16,8 +17,11 @@ pub mod gateway;
 pub mod guard;
 pub mod http1;
 pub mod kernel;
+#[cfg(feature = "tools")]
 pub mod load;
 pub mod net;
 pub mod outcome;
+#[cfg(feature = "tools")]
+pub mod pcap;
 pub mod proxy;
 pub mod telemetry;

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -34,7 +34,8 @@ pub(crate) fn watch_readable(listener: TcpListener) -> io::Result<AsyncFd<TcpLis
 }
 
 /// Registers a timer (`timerfd_create(2)`) with the reactor.
-pub(crate) fn watch_timer(timer: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+#[cfg(feature = "tools")]
+pub(crate) fn watch_timer(timer: std::os::fd::OwnedFd) -> io::Result<AsyncFd<std::os::fd::OwnedFd>> {
     // SAFETY: as above, `OwnedFd` is the descriptor, and keeps it open until it is dropped.
     unsafe { AsyncFd::register_with_interest(timer, Interest::READABLE) }.map_err(io::Error::from)
 }

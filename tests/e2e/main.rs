@@ -17,6 +17,7 @@ mod corpus;
 mod faults;
 mod forward;
 mod limits;
+#[cfg(feature = "tools")]
 mod load;
 mod patience;
 mod rig;

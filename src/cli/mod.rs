@@ -3,6 +3,9 @@
 //! Owns: what the terminal shows. Called by: `main`. Never: serves anything itself.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the room that talks to the terminal")]
 
+#[cfg(feature = "tools")]
+mod pcap;
+
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -50,6 +53,10 @@ enum Command {
     /// Print the complete, commented default configuration.
     #[command(after_help = "Example:\n  floodgate config > /etc/floodgate/floodgate.toml")]
     Config,
+    /// Captures: explain them, play them again, make them up.
+    #[cfg(feature = "tools")]
+    #[command(subcommand)]
+    Pcap(pcap::Command),
 }
 
 #[derive(Args, Debug)]
@@ -76,6 +83,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match Cli::try_parse_from(arguments) {
         Ok(Cli { command: Command::Run(args) }) => gateway(&args),
         Ok(Cli { command: Command::Check(args) }) => check(&args),
+        #[cfg(feature = "tools")]
+        Ok(Cli { command: Command::Pcap(command) }) => command.run(),
         Ok(Cli { command: Command::Config }) => {
             // A reader that has seen enough (a pager, head(1)) is no failure.
             io::stdout().write_all(config::print().as_bytes()).unwrap_or_default();

@@ -1,0 +1,1 @@
+//! What happened: proxies, self-target requests, storms, bypass, and what to do about it.

@@ -1,0 +1,83 @@
+//! What clients said to servers: requests and answers, found leniently, for a capture shows what broken clients send.
+//!
+//! Owns: where a message of a captured stream begins and ends. Called by: [`super::stream`], as its listener. Never: rejects a
+//! message as `http1` would; keeps more of one than its head.
+
+use super::Time;
+use super::stream::{Conversation, End};
+
+/// A request as it was sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'b> {
+    /// Its number within the conversation, from 0.
+    pub number: u32,
+    /// When its first byte was captured, and when the last of its head.
+    pub began: Time,
+    /// See `began`.
+    pub at: Time,
+    /// The whole head as sent, up to and including the empty line; what there is of it, if it is incomplete.
+    pub head: &'b [u8],
+    /// The method.
+    pub method: &'b [u8],
+    /// The target, as sent.
+    pub target: &'b [u8],
+    /// `HTTP/1.1`; empty if there is none.
+    pub version: &'b [u8],
+    /// The first `Host`, without the white space around it.
+    pub host: Option<&'b [u8]>,
+    /// The first `User-Agent`.
+    pub user_agent: Option<&'b [u8]>,
+    /// There is a `Proxy-Connection` or `Proxy-Authorization` field: the client means a proxy.
+    pub to_a_proxy: bool,
+    /// The client wants the connection to stay (its version, `Connection`, `Proxy-Connection`).
+    pub keep_alive: bool,
+    /// It was sent inside a CONNECT tunnel: not to the server of the conversation.
+    pub tunnelled: bool,
+}
+
+/// An answer as it was sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'b> {
+    /// The number of the request that it answers; none if that was not captured.
+    pub to: Option<u32>,
+    /// When the head of that request was complete.
+    pub asked: Option<Time>,
+    /// When the last of its head was captured.
+    pub at: Time,
+    /// The whole head.
+    pub head: &'b [u8],
+    /// Its status; interim answers (1xx) are told too.
+    pub status: u16,
+    /// The server wants the connection to stay.
+    pub keep_alive: bool,
+    /// It was sent inside a tunnel.
+    pub tunnelled: bool,
+}
+
+/// Hears what was said. All of it is optional.
+pub trait Witness {
+    /// The first packet of a conversation.
+    fn opened(&mut self, conversation: &Conversation) {
+        let _ = conversation;
+    }
+
+    /// A request, when its head is complete (or will never be).
+    fn request(&mut self, conversation: &Conversation, request: &Request<'_>) {
+        let _ = (conversation, request);
+    }
+
+    /// A piece of the body of the last request, still encoded.
+    fn body(&mut self, conversation: &Conversation, piece: &[u8]) {
+        let _ = (conversation, piece);
+    }
+
+    /// An answer, when its head is complete.
+    fn answer(&mut self, conversation: &Conversation, answer: &Answer<'_>) {
+        let _ = (conversation, answer);
+    }
+
+    /// The end of a conversation; `unanswered`: so many of its requests got no final answer.
+    fn closed(&mut self, conversation: &Conversation, at: Time, end: End, unanswered: u32) {
+        let _ = (conversation, at, end, unanswered);
+    }
+}

@@ -1,0 +1,1 @@
+//! A capture's requests, played again by live clients.
