@@ -1,0 +1,31 @@
+//! IEEE 802.11: data frames that are not encrypted.
+
+use super::piece::Piece;
+use super::{Kind, Next, Step, Stop};
+
+/// `LINKTYPE_IEEE802_11_RADIOTAP`: what the radio measured, skipped (<https://www.radiotap.org>).
+pub(super) fn radiotap(piece: Piece<'_>) -> Step<'_> {
+    let (&[_, _, low, high], _) = piece.header::<4>()?;
+    Ok((Next::Wlan, piece.after(u16::from_le_bytes([low, high]).into())?))
+}
+
+/// IEEE 802.11-2020 section 9.3.2.1.
+pub(super) fn data(piece: Piece<'_>) -> Step<'_> {
+    let (&[kind, flags], _) = piece.header::<2>()?;
+    // Subtypes with bit 0x40 carry nothing.
+    if kind & 0x4f != 0x08 {
+        return Err(Stop::Other(Kind::Wlan(kind)));
+    }
+    if flags & 0x40 != 0 {
+        return Err(Stop::Other(Kind::EncryptedWlan));
+    }
+    let fourth_address = if flags & 3 == 3 { 6 } else { 0 };
+    let quality = kind & 0x80 != 0;
+    // The order bit of a frame with quality of service says that there is an HT control field.
+    let control = match (quality, flags & 0x80 != 0) {
+        (true, true) => 6,
+        (true, false) => 2,
+        (false, _) => 0,
+    };
+    Ok((Next::Llc, piece.after(24 + fourth_address + control)?))
+}
