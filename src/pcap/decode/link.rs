@@ -7,13 +7,13 @@ use super::{Kind, Next, Step, Stop};
 
 /// Below this an ethertype is the length of an IEEE 802.3 frame.
 const FIRST_ETHERTYPE: u16 = 0x600;
-/// A service tag of before IEEE 802.1ad, after 0x9100.
+/// A service tag from before IEEE 802.1ad, like 0x9100.
 const OLD_QINQ: EtherType = EtherType(0x9200);
 /// Transparent Ethernet bridging (RFC 1701).
 const BRIDGED: EtherType = EtherType(0x6558);
 
 /// What the frames of a link type begin with (<https://www.tcpdump.org/linktypes.html>).
-pub(super) const fn first(link: u16) -> Result<Next, Stop> {
+pub(super) const fn first(link: u16) -> Step {
     Ok(match link {
         0 | 108 => Next::Null,
         1 => Next::Ethernet,
@@ -34,7 +34,7 @@ pub(super) const fn first(link: u16) -> Result<Next, Stop> {
 }
 
 /// What follows an ethertype.
-pub(super) fn ethertype(number: u16) -> Result<Next, Stop> {
+pub(super) const fn ethertype(number: u16) -> Step {
     Ok(match EtherType(number) {
         EtherTypes::Ipv4 => Next::Ipv4,
         EtherTypes::Ipv6 => Next::Ipv6,
@@ -47,116 +47,113 @@ pub(super) fn ethertype(number: u16) -> Result<Next, Stop> {
 }
 
 /// The same, where it may be a length.
-fn ethertype_or_length(number: u16, rest: Piece<'_>) -> Step<'_> {
+fn ethertype_or_length(number: u16, piece: &mut Piece<'_>) -> Step {
     if number < FIRST_ETHERTYPE {
-        return Ok((Next::Llc, rest.sized(number.into())));
+        piece.resize(number.into());
+        return Ok(Next::Llc);
     }
-    Ok((ethertype(number)?, rest))
+    ethertype(number)
 }
 
-pub(super) fn ethernet(piece: Piece<'_>) -> Step<'_> {
-    let (header, rest) = piece.header::<{ EthernetPacket::minimum_packet_size() }>()?;
+pub(super) fn ethernet(piece: &mut Piece<'_>) -> Step {
+    let header = piece.header::<{ EthernetPacket::minimum_packet_size() }>()?;
     let header = EthernetPacket::new(header).ok_or(Stop::Malformed)?;
-    ethertype_or_length(header.get_ethertype().0, rest)
+    ethertype_or_length(header.get_ethertype().0, piece)
 }
 
 /// The rest of a tag: its number and the next ethertype.
-pub(super) fn vlan(piece: Piece<'_>) -> Step<'_> {
-    let (&[_, _, high, low], rest) = piece.header::<4>()?;
-    ethertype_or_length(u16::from_be_bytes([high, low]), rest)
+pub(super) fn vlan(piece: &mut Piece<'_>) -> Step {
+    let &[_, _, high, low] = piece.header()?;
+    ethertype_or_length(u16::from_be_bytes([high, low]), piece)
 }
 
 /// IEEE 802.2, and SNAP if its numbers are ethertypes (RFC 1042; 00:00:F8 is that of bridges).
-pub(super) fn llc(piece: Piece<'_>) -> Step<'_> {
-    let (&[sap, _, _], rest) = piece.header::<3>()?;
-    if sap != 0xaa {
-        return Err(Stop::Other(Kind::Llc(sap)));
+pub(super) fn llc(piece: &mut Piece<'_>) -> Step {
+    const SNAP: u8 = 0xaa;
+    let &[destination, _, _] = piece.header()?;
+    if destination != SNAP {
+        return Err(Stop::Other(Kind::Llc(destination)));
     }
-    match rest.header::<5>()? {
-        (&[0, 0, 0 | 0xf8, high, low], rest) => Ok((ethertype(u16::from_be_bytes([high, low]))?, rest)),
-        _ => Err(Stop::Other(Kind::Llc(sap))),
+    match *piece.header()? {
+        [0, 0, 0 | 0xf8, high, low] => ethertype(u16::from_be_bytes([high, low])),
+        _ => Err(Stop::Other(Kind::Llc(SNAP))),
     }
 }
 
-/// `LINKTYPE_LINUX_SLL`. Protocol 4 is IEEE 802.2.
-pub(super) fn cooked(piece: Piece<'_>) -> Step<'_> {
-    let (header, rest) = piece.header::<16>()?;
-    cooked_protocol(u16::from_be_bytes([header[14], header[15]]), rest)
+/// `LINKTYPE_LINUX_SLL`.
+pub(super) fn cooked(piece: &mut Piece<'_>) -> Step {
+    let header: &[u8; 16] = piece.header()?;
+    cooked_protocol(u16::from_be_bytes([header[14], header[15]]))
 }
 
 /// `LINKTYPE_LINUX_SLL2`.
-pub(super) fn cooked2(piece: Piece<'_>) -> Step<'_> {
-    let (header, rest) = piece.header::<20>()?;
-    cooked_protocol(u16::from_be_bytes([header[0], header[1]]), rest)
+pub(super) fn cooked2(piece: &mut Piece<'_>) -> Step {
+    let header: &[u8; 20] = piece.header()?;
+    cooked_protocol(u16::from_be_bytes([header[0], header[1]]))
 }
 
-fn cooked_protocol(number: u16, rest: Piece<'_>) -> Step<'_> {
-    if number == 4 {
-        return Ok((Next::Llc, rest));
-    }
-    Ok((ethertype(number)?, rest))
+/// An ethertype, or Linux's number for IEEE 802.2 (`ETH_P_802_2`).
+const fn cooked_protocol(number: u16) -> Step {
+    if number == 4 { Ok(Next::Llc) } else { ethertype(number) }
 }
 
 /// An address family of four bytes, in the order of the machine that captured; IPv6 has another number on every system.
-pub(super) fn null(piece: Piece<'_>) -> Step<'_> {
-    let (&bytes, rest) = piece.header::<4>()?;
+pub(super) fn null(piece: &mut Piece<'_>) -> Step {
+    let &bytes = piece.header()?;
     let family = u32::from_le_bytes(bytes).min(u32::from_be_bytes(bytes));
     match family {
-        2 => Ok((Next::Ipv4, rest)),
-        10 | 24 | 28 | 30 => Ok((Next::Ipv6, rest)),
+        2 => Ok(Next::Ipv4),
+        10 | 24 | 28 | 30 => Ok(Next::Ipv6),
         _ => Err(Stop::Other(Kind::Family(family))),
     }
 }
 
 /// RFC 1661 section 2 and RFC 1662 section 3: address and control may be left out, and the first byte of a protocol below 256.
 /// Some serial lines speak [`hdlc`] instead.
-pub(super) fn ppp(piece: Piece<'_>) -> Step<'_> {
-    let rest = match piece.header::<2>()? {
-        ([0xff, 3], rest) => rest,
-        ([0x0f | 0x8f, 0], _) => return Ok((Next::Hdlc, piece)),
-        _ => piece,
-    };
-    let (&[first], after_first) = rest.header::<1>()?;
-    let (protocol, rest) = if first & 1 == 1 {
-        (first.into(), after_first)
+pub(super) fn ppp(piece: &mut Piece<'_>) -> Step {
+    match *piece.peek()? {
+        [0xff, 3] => piece.skip(2)?,
+        [0x0f | 0x8f, 0] => return Ok(Next::Hdlc),
+        _ => {}
+    }
+    let &[high] = piece.header()?;
+    let protocol = if high & 1 == 1 {
+        high.into()
     } else {
-        let (&bytes, rest) = rest.header::<2>()?;
-        (u16::from_be_bytes(bytes), rest)
+        let &[low] = piece.header()?;
+        u16::from_be_bytes([high, low])
     };
-    let next = match protocol {
-        0x21 => Next::Ipv4,
-        0x57 => Next::Ipv6,
-        0x281 => Next::Mpls,
-        _ => return Err(Stop::Other(Kind::Ppp(protocol))),
-    };
-    Ok((next, rest))
-}
-
-/// RFC 2516 section 4.
-pub(super) fn pppoe(piece: Piece<'_>) -> Step<'_> {
-    match piece.header::<6>()? {
-        (&[0x11, 0, _, _, high, low], rest) => Ok((Next::Ppp, rest.sized(u16::from_be_bytes([high, low]).into()))),
-        _ => Err(Stop::Malformed),
+    match protocol {
+        0x21 => Ok(Next::Ipv4),
+        0x57 => Ok(Next::Ipv6),
+        0x281 => Ok(Next::Mpls),
+        _ => Err(Stop::Other(Kind::Ppp(protocol))),
     }
 }
 
-/// Cisco's: address, control, ethertype.
-pub(super) fn hdlc(piece: Piece<'_>) -> Step<'_> {
-    let (&[_, _, high, low], rest) = piece.header::<4>()?;
-    Ok((ethertype(u16::from_be_bytes([high, low]))?, rest))
+/// RFC 2516 section 4.
+pub(super) fn pppoe(piece: &mut Piece<'_>) -> Step {
+    let &[0x11, 0, _, _, high, low] = piece.header()? else { return Err(Stop::Malformed) };
+    piece.resize(u16::from_be_bytes([high, low]).into());
+    Ok(Next::Ppp)
 }
 
-/// `LINKTYPE_NFLOG`: attributes, one of which is the packet. Their lengths have the order of the machine that captured.
-pub(super) fn nflog(piece: Piece<'_>) -> Step<'_> {
+/// Cisco's: address, control, ethertype.
+pub(super) fn hdlc(piece: &mut Piece<'_>) -> Step {
+    let &[_, _, high, low] = piece.header()?;
+    ethertype(u16::from_be_bytes([high, low]))
+}
+
+/// `LINKTYPE_NFLOG`: attributes, one of which is the packet. Their numbers have the order of the machine that captured.
+pub(super) fn nflog(piece: &mut Piece<'_>) -> Step {
     const PAYLOAD: u16 = 9;
     const MAX_ATTRIBUTES: usize = 64;
-    let (_, mut rest) = piece.header::<4>()?;
+    piece.skip(4)?;
     for _ in 0..MAX_ATTRIBUTES {
-        let (&[l0, l1, t0, t1], payload) = rest.header::<4>()?;
+        let &[l0, l1, t0, t1] = piece.peek()?;
         // The types are few: in the wrong order they are 256 and more.
-        let kind = u16::from_le_bytes([t0, t1]);
-        let (kind, length) = if kind < 256 {
-            (kind, u16::from_le_bytes([l0, l1]))
+        let (kind, length) = if t1 == 0 {
+            (u16::from_le_bytes([t0, t1]), u16::from_le_bytes([l0, l1]))
         } else {
             (u16::from_be_bytes([t0, t1]), u16::from_be_bytes([l0, l1]))
         };
@@ -165,9 +162,11 @@ pub(super) fn nflog(piece: Piece<'_>) -> Step<'_> {
             return Err(Stop::Malformed);
         }
         if kind == PAYLOAD {
-            return Ok((Next::Ip, payload.sized(length - 4)));
+            piece.resize(length);
+            piece.skip(4)?;
+            return Ok(Next::Ip);
         }
-        rest = rest.after(length.next_multiple_of(4))?;
+        piece.skip(length.next_multiple_of(4))?;
     }
     Err(Stop::TooDeep)
 }

@@ -8,12 +8,13 @@ mod fragment;
 mod ip;
 mod link;
 mod piece;
+mod tcp;
 #[cfg(test)]
 mod tests;
 mod tunnel;
 mod wlan;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 pub use self::counters::{Counters, Kind};
 use self::fragment::Fragments;
@@ -75,14 +76,14 @@ impl Decoder {
     pub fn segment<'a>(&'a mut self, frame: &Frame<'a>) -> Option<Segment<'a>> {
         let Self { counters, fragments, datagrams } = self;
         counters.frames += 1;
-        let mut way = Way { counters, fragments, time: frame.time };
+        let mut way = Way { counters, fragments, time: frame.time, ends: Ends::NOBODY };
         let mut end = link::first(frame.link).and_then(|next| way.follow(next, Piece::of_frame(frame)));
         for datagram in datagrams {
             let Err(Stop::Datagram(next)) = end else { break };
             way.fragments.take(datagram);
             end = way.follow(next, Piece::whole(datagram));
         }
-        match end {
+        match end.and_then(|piece| tcp::segment(way.ends, piece)) {
             Ok(segment) => {
                 counters.segments += 1;
                 counters.cut_segments += u64::from(segment.cut > 0);
@@ -123,11 +124,11 @@ enum Next {
     Ipv4,
     Ipv6,
     /// A header that begins with what follows it and its length; the unit of that, in bytes.
-    Extension(Ends, u8),
-    FragmentHeader(Ends),
+    Extension(u8),
+    FragmentHeader,
     /// The payload of IP.
     Udp,
-    Tcp(Ends),
+    Tcp,
     Gre,
     Erspan3,
     Wccp,
@@ -140,9 +141,26 @@ enum Next {
 
 /// Source and destination of an IP packet.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Ends {
-    source: IpAddr,
-    destination: IpAddr,
+enum Ends {
+    V4(Ipv4Addr, Ipv4Addr),
+    V6(Ipv6Addr, Ipv6Addr),
+}
+
+impl Ends {
+    /// Before the first IP header.
+    const NOBODY: Self = Self::V4(Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED);
+
+    const fn with_ports(self, source: u16, destination: u16) -> (SocketAddr, SocketAddr) {
+        match self {
+            Self::V4(from, to) => {
+                (SocketAddr::V4(SocketAddrV4::new(from, source)), SocketAddr::V4(SocketAddrV4::new(to, destination)))
+            }
+            Self::V6(from, to) => (
+                SocketAddr::V6(SocketAddrV6::new(from, source, 0, 0)),
+                SocketAddr::V6(SocketAddrV6::new(to, destination, 0, 0)),
+            ),
+        }
+    }
 }
 
 /// Why there is no segment in a frame.
@@ -162,48 +180,50 @@ enum Stop {
     Datagram(Next),
 }
 
-/// The next header, and the bytes from there on.
-type Step<'b> = Result<(Next, Piece<'b>), Stop>;
+/// A header was taken off; this one comes next.
+type Step = Result<Next, Stop>;
 
 /// The way through one frame.
 struct Way<'d> {
     counters: &'d mut Counters,
     fragments: &'d mut Fragments,
     time: Time,
+    /// Of the last IP header.
+    ends: Ends,
 }
 
 impl Way<'_> {
-    /// Header by header to the segment.
-    fn follow<'b>(&mut self, mut next: Next, mut piece: Piece<'b>) -> Result<Segment<'b>, Stop> {
+    /// Header by header to that of TCP.
+    fn follow<'b>(&mut self, mut next: Next, mut piece: Piece<'b>) -> Result<Piece<'b>, Stop> {
         for _ in 0..MAX_HEADERS {
-            (next, piece) = match next {
-                Next::Ethernet => link::ethernet(piece),
-                Next::Vlan => link::vlan(piece),
-                Next::Llc => link::llc(piece),
-                Next::Cooked => link::cooked(piece),
-                Next::Cooked2 => link::cooked2(piece),
-                Next::Null => link::null(piece),
-                Next::Ppp => link::ppp(piece),
-                Next::Pppoe => link::pppoe(piece),
-                Next::Hdlc => link::hdlc(piece),
-                Next::Nflog => link::nflog(piece),
-                Next::Radiotap => wlan::radiotap(piece),
-                Next::Wlan => wlan::data(piece),
-                Next::Mpls => tunnel::mpls(piece),
-                Next::Ip => ip::version(piece),
-                Next::Ipv4 => self.ipv4(piece),
-                Next::Ipv6 => self.ipv6(piece),
-                Next::Extension(ends, unit) => ip::extension(ends, unit, piece),
-                Next::FragmentHeader(ends) => self.ipv6_fragment(ends, piece),
-                Next::Udp => tunnel::udp(piece),
-                Next::Tcp(ends) => return ip::tcp(ends, piece),
-                Next::Gre => tunnel::gre(piece),
-                Next::Erspan3 => tunnel::erspan3(piece),
-                Next::Wccp => tunnel::wccp(piece),
-                Next::Vxlan => tunnel::vxlan(piece),
-                Next::Geneve => tunnel::geneve(piece),
-                Next::Gtp => tunnel::gtp(piece),
-                Next::GtpExtension => tunnel::gtp_extension(piece),
+            next = match next {
+                Next::Ethernet => link::ethernet(&mut piece),
+                Next::Vlan => link::vlan(&mut piece),
+                Next::Llc => link::llc(&mut piece),
+                Next::Cooked => link::cooked(&mut piece),
+                Next::Cooked2 => link::cooked2(&mut piece),
+                Next::Null => link::null(&mut piece),
+                Next::Ppp => link::ppp(&mut piece),
+                Next::Pppoe => link::pppoe(&mut piece),
+                Next::Hdlc => link::hdlc(&mut piece),
+                Next::Nflog => link::nflog(&mut piece),
+                Next::Radiotap => wlan::radiotap(&mut piece),
+                Next::Wlan => wlan::data(&mut piece),
+                Next::Mpls => tunnel::mpls(&mut piece),
+                Next::Ip => ip::version(&piece),
+                Next::Ipv4 => self.ipv4(&mut piece),
+                Next::Ipv6 => self.ipv6(&mut piece),
+                Next::Extension(unit) => self.extension(unit, &mut piece),
+                Next::FragmentHeader => self.fragment_header(&mut piece),
+                Next::Udp => tunnel::udp(&mut piece),
+                Next::Tcp => return Ok(piece),
+                Next::Gre => tunnel::gre(&mut piece),
+                Next::Erspan3 => tunnel::erspan3(&mut piece),
+                Next::Wccp => tunnel::wccp(&mut piece),
+                Next::Vxlan => tunnel::vxlan(&mut piece),
+                Next::Geneve => tunnel::geneve(&mut piece),
+                Next::Gtp => tunnel::gtp(&mut piece),
+                Next::GtpExtension => tunnel::gtp_extension(&mut piece),
             }?;
         }
         Err(Stop::TooDeep)

@@ -11,14 +11,14 @@ const MAX_UNMEASURED: usize = 8 * 65_535;
 pub(super) struct Piece<'b> {
     bytes: &'b [u8],
     /// Bytes after these that were sent, but not captured.
-    missing: u32,
+    missing: usize,
 }
 
 impl<'b> Piece<'b> {
     /// All of a frame.
     pub(super) fn of_frame(frame: &Frame<'b>) -> Self {
-        let captured = u32::try_from(frame.bytes.len()).unwrap_or(u32::MAX);
-        Self { bytes: frame.bytes, missing: frame.length.saturating_sub(captured) }
+        let length = usize::try_from(frame.length).unwrap_or(usize::MAX);
+        Self { bytes: frame.bytes, missing: length.saturating_sub(frame.bytes.len()) }
     }
 
     /// Something of which nothing is missing.
@@ -26,51 +26,57 @@ impl<'b> Piece<'b> {
         Self { bytes, missing: 0 }
     }
 
-    pub(super) const fn bytes(self) -> &'b [u8] {
+    pub(super) const fn bytes(&self) -> &'b [u8] {
         self.bytes
     }
 
     /// How long it was on the wire.
-    pub(super) fn length(self) -> usize {
-        self.bytes.len().saturating_add(usize::try_from(self.missing).unwrap_or(usize::MAX))
+    pub(super) const fn length(&self) -> usize {
+        self.bytes.len().saturating_add(self.missing)
     }
 
-    pub(super) const fn is_cut(self) -> bool {
+    pub(super) const fn is_cut(&self) -> bool {
         self.missing > 0
     }
 
-    /// A header of `N` bytes, and what comes after it.
-    pub(super) const fn header<const N: usize>(self) -> Result<(&'b [u8; N], Self), Stop> {
-        match self.bytes.split_first_chunk::<N>() {
-            Some((header, bytes)) => Ok((header, Self { bytes, ..self })),
+    /// A header of `N` bytes; it stays where it is.
+    pub(super) const fn peek<const N: usize>(&self) -> Result<&'b [u8; N], Stop> {
+        match self.bytes.first_chunk() {
+            Some(header) => Ok(header),
             None => Err(self.too_short()),
         }
     }
 
-    /// What comes after `length` bytes.
-    pub(super) fn after(self, length: usize) -> Result<Self, Stop> {
-        match self.bytes.get(length..) {
-            Some(bytes) => Ok(Self { bytes, ..self }),
+    /// Takes a header of `N` bytes off.
+    pub(super) const fn header<const N: usize>(&mut self) -> Result<&'b [u8; N], Stop> {
+        match self.bytes.split_first_chunk() {
+            Some((header, rest)) => {
+                self.bytes = rest;
+                Ok(header)
+            }
             None => Err(self.too_short()),
         }
+    }
+
+    /// Takes so many bytes off.
+    pub(super) fn skip(&mut self, length: usize) -> Result<(), Stop> {
+        self.bytes = self.bytes.get(length..).ok_or_else(|| self.too_short())?;
+        Ok(())
     }
 
     /// Its header says that it is so long: what follows is padding, what lacks was cut off.
-    pub(super) fn sized(self, length: usize) -> Self {
-        let (bytes, lacking) = match self.bytes.get(..length) {
-            Some(bytes) => (bytes, 0),
-            None => (self.bytes, length.saturating_sub(self.bytes.len())),
-        };
-        Self { bytes, missing: u32::try_from(lacking).unwrap_or(u32::MAX) }
+    pub(super) fn resize(&mut self, length: usize) {
+        self.missing = length.saturating_sub(self.bytes.len());
+        self.bytes = self.bytes.get(..length).unwrap_or(self.bytes);
     }
 
     /// Its header does not say how long it is.
-    pub(super) fn unmeasured(self) -> Self {
-        self.sized(self.length().min(MAX_UNMEASURED))
+    pub(super) fn resize_unmeasured(&mut self) {
+        self.resize(self.length().min(MAX_UNMEASURED));
     }
 
     /// It ends within a header: because of the snap length, or because somebody sent it so.
-    const fn too_short(self) -> Stop {
-        if self.missing > 0 { Stop::Cut } else { Stop::Malformed }
+    const fn too_short(&self) -> Stop {
+        if self.is_cut() { Stop::Cut } else { Stop::Malformed }
     }
 }

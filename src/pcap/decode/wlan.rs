@@ -4,15 +4,16 @@ use super::piece::Piece;
 use super::{Kind, Next, Step, Stop};
 
 /// `LINKTYPE_IEEE802_11_RADIOTAP`: what the radio measured, skipped (<https://www.radiotap.org>).
-pub(super) fn radiotap(piece: Piece<'_>) -> Step<'_> {
-    let (&[_, _, low, high], _) = piece.header::<4>()?;
-    Ok((Next::Wlan, piece.after(u16::from_le_bytes([low, high]).into())?))
+pub(super) fn radiotap(piece: &mut Piece<'_>) -> Step {
+    let &[_, _, low, high] = piece.peek()?;
+    piece.skip(u16::from_le_bytes([low, high]).into())?;
+    Ok(Next::Wlan)
 }
 
 /// IEEE 802.11-2020 section 9.3.2.1.
-pub(super) fn data(piece: Piece<'_>) -> Step<'_> {
-    let (&[kind, flags], _) = piece.header::<2>()?;
-    // Subtypes with bit 0x40 carry nothing.
+pub(super) fn data(piece: &mut Piece<'_>) -> Step {
+    let &[kind, flags] = piece.peek()?;
+    // Version 0, type 2; subtypes with the bit 0x40 carry nothing.
     if kind & 0x4f != 0x08 {
         return Err(Stop::Other(Kind::Wlan(kind)));
     }
@@ -27,5 +28,6 @@ pub(super) fn data(piece: Piece<'_>) -> Step<'_> {
         (true, false) => 2,
         (false, _) => 0,
     };
-    Ok((Next::Llc, piece.after(24 + fourth_address + control)?))
+    piece.skip(24 + fourth_address + control)?;
+    Ok(Next::Llc)
 }
