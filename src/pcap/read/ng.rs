@@ -1,0 +1,289 @@
+//! The pcapng format: blocks, in sections (<https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng-03.html>).
+
+use std::io::Read;
+
+use pcap_parser::{
+    BOM_MAGIC, CB_MAGIC, DCB_MAGIC, DSB_MAGIC, EPB_MAGIC, IDB_MAGIC, ISB_MAGIC, NRB_MAGIC, OptionCode, PcapNGOption,
+    SHB_MAGIC, SJE_MAGIC, SPB_MAGIC, parse_interfacedescriptionblock_be, parse_interfacedescriptionblock_le,
+};
+
+use super::damage::{Fault, Ledger};
+use super::order::Order;
+use super::window::Window;
+use super::{LONGEST, Record, Step, Time};
+
+/// The obsolete packet block (appendix A of the draft).
+const PB_MAGIC: u32 = 2;
+/// The least that a section header block can be, and what it needs to be recognized.
+pub(super) const SECTION: usize = 28;
+/// Interfaces of a section; more are not described, and their packets left out.
+const INTERFACES: usize = 65_536;
+/// Descriptions of an interface that are longer are not read, for each option costs more memory than its four bytes.
+const DESCRIPTION: usize = 256 * 1024;
+/// Blocks that are longer prove no place in a file to be the begin of a block.
+const AHEAD: usize = 1024 * 1024;
+/// The type, both lengths, and what stands before the data of an enhanced packet block.
+const AROUND: usize = 12;
+const PACKET: usize = 20;
+
+/// Where packets were captured.
+#[derive(Clone, Copy, Debug)]
+struct Interface {
+    link: u16,
+    snaplen: u32,
+    clock: Clock,
+}
+
+/// How the times of an interface are counted (`if_tsresol`, `if_tsoffset`).
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    unit: Unit,
+    offset_s: i64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Unit {
+    /// So many nanoseconds.
+    Nanoseconds(u64),
+    /// So many of them are a nanosecond.
+    Parts(u128),
+    /// A second has 2 to the power of this.
+    Binary(u32),
+}
+
+impl Clock {
+    fn new(resolution: u8, offset_s: i64) -> Self {
+        let power = u32::from(resolution & 0x7f);
+        let unit = match (resolution >> 7, power) {
+            (1, _) => Unit::Binary(power),
+            (_, 0..=9) => Unit::Nanoseconds(10_u64.pow(9 - power)),
+            // Such fine parts fit into no nanosecond: the time stays at the offset.
+            _ => Unit::Parts(10_u128.saturating_pow(power - 9)),
+        };
+        Self { unit, offset_s }
+    }
+
+    #[inline]
+    fn time(self, high: u32, low: u32) -> Time {
+        let count = u64::from(high) << 32 | u64::from(low);
+        let since = match self.unit {
+            Unit::Nanoseconds(unit) => count.saturating_mul(unit),
+            Unit::Parts(parts) => u64::try_from(u128::from(count) / parts).unwrap_or(u64::MAX),
+            Unit::Binary(power) => u64::try_from((u128::from(count) * 1_000_000_000) >> power).unwrap_or(u64::MAX),
+        };
+        let offset = self.offset_s.unsigned_abs().saturating_mul(1_000_000_000);
+        Time(if self.offset_s < 0 { since.saturating_sub(offset) } else { since.saturating_add(offset) })
+    }
+}
+
+/// A section: what its header and its interfaces say.
+#[derive(Debug)]
+pub(super) struct Section {
+    order: Order,
+    interfaces: Vec<Interface>,
+}
+
+/// The order of a section whose header `bytes` begin with.
+pub(super) fn section(bytes: &[u8]) -> Option<Order> {
+    let (kind, rest) = bytes.split_first_chunk::<4>()?;
+    let mark = rest.get(4..)?.first_chunk::<4>()?;
+    if u32::from_be_bytes(*kind) != SHB_MAGIC {
+        return None;
+    }
+    [Order::Little, Order::Big].into_iter().find(|order| order.u32(*mark) == BOM_MAGIC)
+}
+
+/// The type and length of a block, and what follows them.
+#[inline]
+fn head(order: Order, bytes: &[u8]) -> Option<(u32, u32)> {
+    let (kind, rest) = bytes.split_first_chunk::<4>()?;
+    Some((order.u32(*kind), order.u32(*rest.first_chunk::<4>()?)))
+}
+
+/// The least that a block of a type can be; none if the type is unknown.
+const fn least(kind: u32) -> Option<usize> {
+    Some(match kind {
+        SHB_MAGIC => SECTION,
+        EPB_MAGIC | PB_MAGIC => AROUND + PACKET,
+        ISB_MAGIC => AROUND + 12,
+        IDB_MAGIC | DSB_MAGIC => AROUND + 8,
+        SPB_MAGIC | NRB_MAGIC | CB_MAGIC | DCB_MAGIC => AROUND + 4,
+        SJE_MAGIC => AROUND,
+        _ => return None,
+    })
+}
+
+impl Section {
+    pub(super) const fn new(order: Order) -> Self {
+        Self { order, interfaces: Vec::new() }
+    }
+
+    /// The next packet.
+    #[inline]
+    pub(super) fn next<R: Read>(&mut self, window: &mut Window<R>, ledger: &mut Ledger) -> Step {
+        loop {
+            if !window.has(AROUND) && window.len() == 0 {
+                return Step::End;
+            }
+            let fault = match self.block(window) {
+                Ok((kind, length)) => {
+                    let offset = window.offset();
+                    window.advance(length);
+                    match self.content(kind, window.used(length, length)) {
+                        Ok(Content::Packet { time, link, at, captured, original }) => {
+                            let back = length.saturating_sub(at);
+                            return Step::Record(Record { offset, time, link, back, captured, length: original });
+                        }
+                        Ok(Content::Description) => {}
+                        Ok(Content::Other) => ledger.counters.other_blocks += 1,
+                        // Its end is where it says: what follows can be relied upon.
+                        Err(fault) => ledger.damage(offset, length as u64, &fault),
+                    }
+                    continue;
+                }
+                Err(fault) => fault,
+            };
+            if super::legacy_begins(window) {
+                return Step::Restart;
+            }
+            let offset = window.offset();
+            window.advance(1);
+            self.search(window);
+            ledger.damage(offset, window.offset() - offset, &fault);
+            if super::legacy_begins(window) {
+                return Step::Restart;
+            }
+        }
+    }
+
+    /// The type and length of the block that begins here, if it is whole and both of its lengths agree.
+    #[inline]
+    fn block<R: Read>(&mut self, window: &mut Window<R>) -> Result<(u32, usize), Fault> {
+        let Some((mut kind, mut length)) = head(self.order, window.bytes()) else {
+            return Err(Fault::Truncated((AROUND - window.len().min(AROUND)) as u64));
+        };
+        if kind == SHB_MAGIC {
+            let Some(order) = section(window.bytes()) else { return Err(Fault::ByteOrder) };
+            *self = Self::new(order);
+            (kind, length) = head(order, window.bytes()).unwrap_or_default();
+        }
+        if (length as usize) < AROUND || !length.is_multiple_of(4) || length > LONGEST {
+            return Err(Fault::BlockLength(length));
+        }
+        let whole = length as usize;
+        if !window.has(whole) {
+            return Err(Fault::Truncated((whole - window.len()) as u64));
+        }
+        let last = self.order.u32_at(window.bytes(), whole - 4).unwrap_or_default();
+        if last == length { Ok((kind, whole)) } else { Err(Fault::BlockEnd(length, last)) }
+    }
+
+    /// What is in a whole block.
+    #[inline]
+    fn content(&mut self, kind: u32, block: &[u8]) -> Result<Content, Fault> {
+        let (order, length) = (self.order, block.len());
+        let short = || Fault::BlockContent(kind, u32::try_from(length).unwrap_or(u32::MAX));
+        if least(kind).is_some_and(|least| length < least) {
+            return Err(short());
+        }
+        match kind {
+            EPB_MAGIC | PB_MAGIC => {
+                let (&[id, high, low, captured, original], _) =
+                    block.get(8..).and_then(<[u8]>::first_chunk::<PACKET>).ok_or_else(short)?.as_chunks::<4>()
+                else {
+                    return Err(short());
+                };
+                let [a, b, ..] = id;
+                // The obsolete block counts losses in the other half.
+                let id = if kind == EPB_MAGIC { order.u32(id) } else { u32::from(order.u16([a, b])) };
+                let [high, low, captured, original] = [high, low, captured, original].map(|field| order.u32(field));
+                if captured as usize > length - AROUND - PACKET {
+                    return Err(short());
+                }
+                let interface = self.interfaces.get(id as usize).ok_or(Fault::Interface(id))?;
+                let time = Some(interface.clock.time(high, low));
+                Ok(Content::Packet { time, link: interface.link, at: 8 + PACKET, captured, original })
+            }
+            SPB_MAGIC => {
+                let original = order.u32_at(block, 8).ok_or_else(short)?;
+                let interface = self.interfaces.first().ok_or(Fault::Interface(0))?;
+                let snaplen = if interface.snaplen == 0 { u32::MAX } else { interface.snaplen };
+                let captured = original.min(snaplen).min(u32::try_from(length - AROUND - 4).unwrap_or(u32::MAX));
+                Ok(Content::Packet { time: None, link: interface.link, at: 12, captured, original })
+            }
+            IDB_MAGIC => self.describe(block).map(|()| Content::Description),
+            SHB_MAGIC => Ok(Content::Description),
+            _ => Ok(Content::Other),
+        }
+    }
+
+    /// Notes an interface. One that cannot be read is noted too, for packets name them by their number.
+    fn describe(&mut self, block: &[u8]) -> Result<(), Fault> {
+        if self.interfaces.len() >= INTERFACES {
+            return Err(Fault::Interfaces(INTERFACES));
+        }
+        let (fixed, _) = block.split_at_checked(DESCRIPTION).unwrap_or((block, &[]));
+        let parse = match self.order {
+            Order::Little => parse_interfacedescriptionblock_le,
+            Order::Big => parse_interfacedescriptionblock_be,
+        };
+        let Ok((_, description)) = parse(fixed) else {
+            return Err(Fault::BlockContent(IDB_MAGIC, u32::try_from(block.len()).unwrap_or(u32::MAX)));
+        };
+        // Not the parser's own: it reads the offset in one byte order only.
+        let option = |code| {
+            let options = description.options.iter().take_while(|option| option.code != OptionCode::EndOfOpt);
+            options.filter(|option| option.code == code).map(PcapNGOption::value).next()
+        };
+        let resolution = option(OptionCode::IfTsresol).and_then(|value| value.first().copied()).unwrap_or(6);
+        let offset =
+            option(OptionCode::IfTsoffset).and_then(|value| value.first_chunk::<8>()).map(|value| match self.order {
+                Order::Little => i64::from_le_bytes(*value),
+                Order::Big => i64::from_be_bytes(*value),
+            });
+        let link = u16::try_from(description.linktype.0).unwrap_or(u16::MAX);
+        let clock = Clock::new(resolution, offset.unwrap_or(0));
+        self.interfaces.push(Interface { link, snaplen: description.snaplen, clock });
+        Ok(())
+    }
+
+    /// Moves on to the next place where a block of a known type begins whose lengths agree, or another capture, or to the end.
+    fn search<R: Read>(&self, window: &mut Window<R>) {
+        loop {
+            window.has(AHEAD);
+            let bytes = window.bytes();
+            // Without the bytes ahead, what a place is found to be would depend on how the file arrives.
+            let places = if window.ended() { bytes.len() } else { bytes.len().saturating_sub(AHEAD - 1) };
+            let found = (0..places).find(|&at| {
+                let rest = bytes.get(at..).unwrap_or_default();
+                self.is_block(rest) || super::legacy::begins(rest)
+            });
+            window.advance(found.unwrap_or(places));
+            if found.is_some() || window.len() == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Whether `bytes` begin with a block beyond doubt.
+    fn is_block(&self, bytes: &[u8]) -> bool {
+        let Some((kind, _)) = head(self.order, bytes) else { return false };
+        let Some(least) = least(kind) else { return false };
+        let order = if kind == SHB_MAGIC { section(bytes) } else { Some(self.order) };
+        let Some((order, (_, length))) = order.and_then(|order| Some((order, head(order, bytes)?))) else {
+            return false;
+        };
+        let whole = length as usize;
+        let agrees = (least..=AHEAD).contains(&whole)
+            && whole.is_multiple_of(4)
+            && order.u32_at(bytes, whole.saturating_sub(4)) == Some(length);
+        agrees && (kind != EPB_MAGIC || order.u32_at(bytes, 20).is_some_and(|captured| captured <= length))
+    }
+}
+
+/// What a block holds.
+enum Content {
+    Packet { time: Option<Time>, link: u16, at: usize, captured: u32, original: u32 },
+    Description,
+    Other,
+}
