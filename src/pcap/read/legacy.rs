@@ -124,9 +124,13 @@ impl Legacy {
         let (&[seconds, fraction, captured, original], _) = bytes.first_chunk::<16>()?.as_chunks::<4>() else {
             return None;
         };
-        let [seconds, fraction, captured, original] =
-            [seconds, fraction, captured, original].map(|field| self.order.u32(field));
-        Some(Head { seconds, fraction, captured, original })
+        let number = |field| self.order.u32(field);
+        Some(Head {
+            seconds: number(seconds),
+            fraction: number(fraction),
+            captured: number(captured),
+            original: number(original),
+        })
     }
 
     const fn second(&self) -> u32 {

@@ -196,12 +196,12 @@ impl Section {
                 let [a, b, ..] = id;
                 // The obsolete block counts losses in the other half.
                 let id = if kind == EPB_MAGIC { order.u32(id) } else { u32::from(order.u16([a, b])) };
-                let [high, low, captured, original] = [high, low, captured, original].map(|field| order.u32(field));
+                let (captured, original) = (order.u32(captured), order.u32(original));
                 if captured as usize > length - AROUND - PACKET {
                     return Err(short());
                 }
                 let interface = self.interfaces.get(id as usize).ok_or(Fault::Interface(id))?;
-                let time = Some(interface.clock.time(high, low));
+                let time = Some(interface.clock.time(order.u32(high), order.u32(low)));
                 Ok(Content::Packet { time, link: interface.link, at: 8 + PACKET, captured, original })
             }
             SPB_MAGIC => {
