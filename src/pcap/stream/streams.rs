@@ -1,0 +1,101 @@
+//! The table at work: each segment to its conversation.
+
+use super::super::Time;
+use super::super::decode::{SYN, Segment};
+use super::assemble::Shared;
+use super::flow::Flow;
+use super::table::{Key, Place, Table};
+use super::{Counters, End, Limits, Listener};
+
+/// All conversations of a capture.
+#[derive(Debug)]
+pub struct Streams<L: Listener> {
+    table: Table<L::State>,
+    shared: Shared,
+    /// The conversation of the segment before, which is often that of the next.
+    latest: Option<(Key, u32)>,
+}
+
+impl<L: Listener> Streams<L> {
+    /// None yet.
+    pub fn new(limits: Limits) -> Self {
+        Self { table: Table::default(), shared: Shared { limits, ..Shared::default() }, latest: None }
+    }
+
+    /// What was seen so far.
+    pub const fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+
+    /// How many conversations are open.
+    pub fn open(&self) -> usize {
+        self.table.open()
+    }
+
+    /// Memory of all bytes that wait behind a hole.
+    pub const fn waiting(&self) -> usize {
+        self.shared.waiting
+    }
+
+    /// The next segment of the capture.
+    pub fn segment(&mut self, listener: &mut L, at: Time, segment: &Segment<'_>) {
+        self.shared.counters.segments += 1;
+        let key = Key::of(segment.source, segment.destination);
+        let Some(slot) = self.slot(listener, at, key, segment) else {
+            self.shared.counters.late += 1;
+            return;
+        };
+        self.latest = Some((key, slot));
+        let ended = self.table.get_mut(slot).and_then(|flow| flow.hear(listener, &mut self.shared, at, segment));
+        if let Some(end) = ended {
+            self.close(listener, slot, at, end);
+        }
+    }
+
+    /// The end of the capture: closes what is open, in the order of first segments.
+    pub fn finish(&mut self, listener: &mut L, at: Time) {
+        for slot in self.table.in_order() {
+            self.close(listener, slot, at, End::Open);
+        }
+    }
+
+    /// The conversation of a segment, which it may begin; none if it is closed.
+    fn slot(&mut self, listener: &mut L, at: Time, key: Key, segment: &Segment<'_>) -> Option<u32> {
+        let known = match self.latest {
+            Some((latest, slot)) if latest == key => Some(Place::Open(slot)),
+            _ => self.table.find(&key),
+        };
+        if let Some(place) = known {
+            let anew = self.table.begins_anew(place, segment);
+            match place {
+                Place::Open(slot) if !anew => return Some(slot),
+                Place::Open(slot) => self.close(listener, slot, at, End::Open),
+                Place::Closed(_) if !anew => return None,
+                Place::Closed(_) => {}
+            }
+            self.shared.counters.reused_ports += 1;
+        }
+        if self.table.open() >= self.shared.limits.conversations.max(1) {
+            // Not remembered as closed: what is still to come of it begins another, mid-stream.
+            let silent = self.table.silent().and_then(|slot| self.table.remove(slot));
+            if let Some(flow) = silent {
+                self.latest = None;
+                flow.close(listener, &mut self.shared, at, End::Evicted);
+            }
+        }
+        let counters = &mut self.shared.counters;
+        let flow = Flow::new(counters.conversations, at, segment);
+        counters.conversations += 1;
+        counters.midstream += u64::from(segment.flags & SYN == 0);
+        Some(self.table.insert(key, flow))
+    }
+
+    fn close(&mut self, listener: &mut L, slot: u32, at: Time, end: End) {
+        self.latest = None;
+        let (flow, forgotten) = self.table.close(slot, self.shared.limits.closed);
+        self.shared.counters.forgotten += forgotten;
+        if let Some(flow) = flow {
+            flow.close(listener, &mut self.shared, at, end);
+        }
+    }
+}

@@ -1,0 +1,506 @@
+use std::fmt::Write as _;
+
+use super::super::decode::{ACK, FIN, RST, SYN, Segment};
+use super::*;
+
+/// Writes down what it hears: `C` and `S` are the sides, quotes hold bytes, `(3)` is a gap.
+#[derive(Debug, Default)]
+struct Log {
+    heard: String,
+    /// From which byte on a side is of no interest.
+    ignore: Option<&'static str>,
+    /// Whoever says this is the client.
+    request: Option<&'static str>,
+}
+
+impl Log {
+    fn add(&mut self, number: u64, what: std::fmt::Arguments<'_>) {
+        let space = if self.heard.is_empty() { "" } else { " " };
+        let number = if number == 0 { String::new() } else { number.to_string() };
+        write!(self.heard, "{space}{number}{what}").expect("a string");
+    }
+}
+
+fn letter(side: Side) -> char {
+    match side {
+        Side::Client => 'C',
+        Side::Server => 'S',
+    }
+}
+
+impl Listener for Log {
+    type State = u32;
+
+    fn opened(&mut self, conversation: &Conversation, state: &mut u32) {
+        *state += 1;
+        let kind = if conversation.midstream { "midstream" } else { "opened" };
+        self.add(conversation.number, format_args!("{kind}"));
+    }
+
+    fn bytes(
+        &mut self,
+        conversation: &mut Conversation,
+        state: &mut u32,
+        mut side: Side,
+        _: Time,
+        bytes: &[u8],
+    ) -> Interest {
+        *state += 1;
+        let text = bytes.escape_ascii().to_string();
+        if side == Side::Server && self.request.is_some_and(|request| text == request) {
+            conversation.swap_sides();
+            side = Side::Client;
+        }
+        self.add(conversation.number, format_args!("{}'{text}'", letter(side)));
+        if self.ignore == Some(&*text) { Interest::Ignore } else { Interest::Listen }
+    }
+
+    fn gap(&mut self, conversation: &mut Conversation, state: &mut u32, side: Side, _: Time, missing: u64) -> Interest {
+        *state += 1;
+        self.add(conversation.number, format_args!("{}({missing})", letter(side)));
+        Interest::Listen
+    }
+
+    fn finished(&mut self, conversation: &Conversation, state: &mut u32, side: Side, _: Time) {
+        *state += 1;
+        self.add(conversation.number, format_args!("{}.", letter(side)));
+    }
+
+    fn closed(&mut self, conversation: &Conversation, state: u32, _: Time, end: End) {
+        assert!(state > 0, "the state is another's");
+        self.add(conversation.number, format_args!("{end:?}"));
+    }
+}
+
+/// A capture of one client and one server. Sequence and acknowledgement numbers are relative to the initial ones.
+struct Capture {
+    streams: Streams<Log>,
+    log: Log,
+    time: u64,
+    client: SocketAddr,
+    server: SocketAddr,
+    /// Initial sequence numbers: those of the client are about to wrap.
+    isn: [u32; 2],
+}
+
+impl Capture {
+    fn new() -> Self {
+        Self::with(Limits::default())
+    }
+
+    fn with(limits: Limits) -> Self {
+        Self {
+            streams: Streams::new(limits),
+            log: Log::default(),
+            time: 0,
+            client: "10.0.0.9:40000".parse().expect("an address"),
+            server: "10.0.0.1:3128".parse().expect("an address"),
+            isn: [u32::MAX - 2, 5000],
+        }
+    }
+
+    fn send(&mut self, from: Side, flags: u8, sequence: u32, acknowledgement: u32, payload: &str, cut: u32) {
+        let [client, server] = self.isn;
+        let (source, destination, own, other) = match from {
+            Side::Client => (self.client, self.server, client, server),
+            Side::Server => (self.server, self.client, server, client),
+        };
+        let segment = Segment {
+            source,
+            destination,
+            sequence: own.wrapping_add(sequence),
+            acknowledgement: if flags & ACK == 0 { 0 } else { other.wrapping_add(acknowledgement) },
+            flags,
+            payload: payload.as_bytes(),
+            cut,
+        };
+        self.time += 1_000_000;
+        self.streams.segment(&mut self.log, Time(self.time), &segment);
+    }
+
+    /// The client sends.
+    fn c(&mut self, flags: u8, sequence: u32, acknowledgement: u32, payload: &str) -> &mut Self {
+        self.send(Side::Client, flags, sequence, acknowledgement, payload, 0);
+        self
+    }
+
+    /// The server sends.
+    fn s(&mut self, flags: u8, sequence: u32, acknowledgement: u32, payload: &str) -> &mut Self {
+        self.send(Side::Server, flags, sequence, acknowledgement, payload, 0);
+        self
+    }
+
+    fn handshake(&mut self) -> &mut Self {
+        self.c(SYN, 0, 0, "").s(SYN | ACK, 0, 1, "").c(ACK, 1, 1, "")
+    }
+
+    /// What was heard since the last time.
+    fn heard(&mut self) -> String {
+        mem::take(&mut self.log.heard)
+    }
+
+    fn finish(&mut self) -> String {
+        self.streams.finish(&mut self.log, Time(self.time));
+        assert_eq!((self.streams.open(), self.streams.waiting()), (0, 0), "something is left");
+        self.heard()
+    }
+
+    fn counters(&self) -> Counters {
+        *self.streams.counters()
+    }
+}
+
+#[test]
+fn a_request_and_its_answer() {
+    let mut capture = Capture::new();
+    capture.handshake().c(ACK, 1, 1, "GET").s(ACK, 1, 4, "200").c(ACK, 4, 4, "");
+    assert_eq!(capture.heard(), "opened C'GET' S'200'");
+    capture.s(FIN | ACK, 4, 4, "").c(FIN | ACK, 4, 5, "");
+    assert_eq!(capture.heard(), "S. C.", "the last acknowledgement belongs to it");
+    capture.s(ACK, 5, 5, "");
+    assert_eq!(capture.heard(), "Finished(Server)");
+    capture.s(ACK, 5, 5, "").c(RST, 5, 0, "");
+    assert_eq!(capture.finish(), "");
+    let expected = Counters { segments: 11, conversations: 1, finished: 1, late: 2, ..Counters::default() };
+    assert_eq!(capture.counters(), expected);
+}
+
+#[test]
+fn the_conversation_is_counted() {
+    #[derive(Default)]
+    struct Last(Option<Conversation>, Time);
+    impl Listener for Last {
+        type State = ();
+        fn opened(&mut self, _: &Conversation, (): &mut ()) {}
+        fn bytes(&mut self, _: &mut Conversation, (): &mut (), _: Side, _: Time, _: &[u8]) -> Interest {
+            Interest::Listen
+        }
+        fn gap(&mut self, _: &mut Conversation, (): &mut (), _: Side, _: Time, _: u64) -> Interest {
+            Interest::Listen
+        }
+        fn finished(&mut self, _: &Conversation, (): &mut (), _: Side, _: Time) {}
+        fn closed(&mut self, conversation: &Conversation, (): (), at: Time, _: End) {
+            (self.0, self.1) = (Some(*conversation), at);
+        }
+    }
+    let (client, server) = ("[2001:db8::2]:9".parse().expect("it"), "[2001:db8::1]:80".parse().expect("it"));
+    let (mut streams, mut last) = (Streams::new(Limits::default()), Last::default());
+    let mut send = |at, up, flags, sequence, acknowledgement, payload: &[u8]| {
+        let (source, destination) = if up { (client, server) } else { (server, client) };
+        let segment = Segment { source, destination, sequence, acknowledgement, flags, payload, cut: 0 };
+        streams.segment(&mut last, Time(at), &segment);
+    };
+    send(5, true, SYN, 1, 0, b"");
+    send(6, false, SYN | ACK, 7, 2, b"");
+    send(7, true, ACK | FIN, 2, 8, b"abc");
+    send(7, true, ACK | FIN, 2, 8, b"abc");
+    send(8, false, ACK | FIN, 8, 6, b"hello");
+    send(9, true, ACK, 6, 14, b"");
+    let conversation = last.0.expect("it was closed");
+    assert_eq!((conversation.client, conversation.server), (client, server));
+    assert_eq!((conversation.packets, conversation.bytes), ([4, 2], [3, 5]));
+    assert_eq!((conversation.opened, last.1), (Time(5), Time(9)));
+    assert!(conversation.accepted && !conversation.midstream);
+}
+
+#[test]
+fn what_is_said_again_is_dropped() {
+    let mut capture = Capture::new();
+    capture.c(SYN, 0, 0, "").c(SYN, 0, 0, "").s(SYN | ACK, 0, 1, "").s(SYN | ACK, 0, 1, "");
+    assert_eq!(capture.counters().retransmissions, 2, "SYNs");
+    capture.c(ACK, 1, 1, "abcd").c(ACK, 1, 1, "xxxx").c(ACK, 2, 1, "xx");
+    assert_eq!((capture.counters().retransmissions, capture.counters().overlaps), (4, 0));
+    capture.c(ACK, 3, 1, "xxef").c(FIN | ACK, 7, 1, "").c(FIN | ACK, 7, 1, "");
+    assert_eq!((capture.counters().retransmissions, capture.counters().overlaps), (5, 1));
+    assert_eq!(capture.finish(), "opened C'abcd' C'ef' C. Open");
+}
+
+#[test]
+fn what_comes_early_waits() {
+    let mut capture = Capture::new();
+    capture.handshake().c(ACK, 5, 1, "ef").c(ACK, 3, 1, "cd").c(FIN | ACK, 7, 1, "");
+    assert_eq!(capture.heard(), "opened");
+    assert!(capture.streams.waiting() > 4);
+    capture.c(ACK, 1, 1, "ab");
+    assert_eq!(capture.heard(), "C'ab' C'cd' C'ef' C.");
+    assert_eq!(capture.streams.waiting(), 0);
+    assert_eq!((capture.counters().out_of_order, capture.counters().gaps), (2, 0));
+}
+
+#[test]
+fn of_bytes_that_differ_the_first_count() {
+    let mut capture = Capture::new();
+    capture.handshake().c(ACK, 3, 1, "CD").c(ACK, 7, 1, "GH").c(ACK, 2, 1, "bcdefghi");
+    assert_eq!(capture.counters().overlaps, 1);
+    capture.c(ACK, 7, 1, "xy");
+    assert_eq!(capture.counters().retransmissions, 1);
+    capture.c(ACK, 1, 1, "abcdefghij");
+    assert_eq!(capture.finish(), "opened C'a' C'b' C'CD' C'ef' C'GH' C'i' C'j' Open");
+}
+
+#[test]
+fn an_acknowledged_hole_is_a_gap() {
+    let mut capture = Capture::new();
+    capture.handshake().c(ACK, 4, 1, "def").c(ACK, 9, 1, "ij");
+    capture.s(ACK, 1, 3, "");
+    assert_eq!(capture.heard(), "opened", "the other side misses it too");
+    capture.s(ACK, 1, 7, "200");
+    assert_eq!(capture.heard(), "C(3) C'def' S'200'");
+    capture.c(FIN | ACK, 12, 4, "").s(ACK, 4, 13, "");
+    assert_eq!(capture.heard(), "C(2) C'ij' C(1) C.");
+    assert_eq!((capture.counters().gaps, capture.counters().missing, capture.counters().overruns), (3, 6, 0));
+    // The acknowledgement may come before what follows the hole.
+    capture.s(ACK, 9, 13, "x");
+    assert_eq!(capture.heard(), "");
+    let mut capture = Capture::new();
+    capture.handshake().s(ACK, 1, 7, "200").c(ACK, 7, 4, "abc");
+    assert_eq!(capture.finish(), "opened S'200' C(6) C'abc' Open");
+}
+
+#[test]
+fn the_end_gives_holes_up() {
+    let mut capture = Capture::new();
+    capture.handshake().c(ACK, 2, 1, "b").s(FIN | ACK, 3, 1, "");
+    assert_eq!(capture.finish(), "opened C(1) C'b' S(2) S. Open");
+    let mut capture = Capture::new();
+    capture.handshake().c(ACK, 2, 1, "b").s(RST | ACK, 1, 1, "");
+    assert_eq!(capture.heard(), "opened C(1) C'b' Reset(Server)");
+    assert_eq!(capture.counters().resets, 1);
+}
+
+#[test]
+fn too_much_that_waits_gives_holes_up() {
+    let mut capture = Capture::with(Limits { pieces: 2, ..Limits::default() });
+    capture.handshake().c(ACK, 3, 1, "c").c(ACK, 5, 1, "e");
+    assert_eq!(capture.heard(), "opened");
+    capture.c(ACK, 7, 1, "g");
+    assert_eq!(capture.heard(), "C(2) C'c'");
+    assert_eq!((capture.counters().overruns, capture.counters().gaps), (1, 1));
+
+    let mut capture = Capture::with(Limits { side_bytes: 2 * 64 + 10, ..Limits::default() });
+    capture.handshake().c(ACK, 3, 1, "hello").c(ACK, 9, 1, "world").c(ACK, 15, 1, "!");
+    assert_eq!(capture.heard(), "opened C(2) C'hello'");
+
+    let mut capture = Capture::with(Limits { bytes: 64 + 1, ..Limits::default() });
+    capture.handshake().s(ACK, 3, 1, "x").c(ACK, 3, 1, "y");
+    assert_eq!(capture.heard(), "opened C(2) C'y'", "whoever wants to add gives up");
+}
+
+#[test]
+fn what_a_snap_length_cut_is_a_gap() {
+    let mut capture = Capture::new();
+    capture.handshake();
+    capture.send(Side::Client, ACK, 1, 1, "GET", 10);
+    capture.send(Side::Client, ACK, 18, 1, "b", 2);
+    capture.c(ACK, 14, 1, "next");
+    assert_eq!(capture.heard(), "opened C'GET' C(10) C'next' C'b' C(2)");
+    assert_eq!((capture.counters().cut, capture.counters().gaps), (12, 0));
+    capture.send(Side::Client, ACK, 1, 1, "GET", 10);
+    assert_eq!((capture.counters().cut, capture.counters().retransmissions), (12, 1));
+    capture.send(Side::Client, ACK, 14, 1, "nextb", 4);
+    assert_eq!(capture.heard(), "C(2)", "what is new of it was cut");
+}
+
+#[test]
+fn bytes_on_a_syn_are_told() {
+    let mut capture = Capture::new();
+    capture.c(SYN, 0, 0, "GET").s(SYN | ACK, 0, 1, "").c(ACK, 1, 1, "GET /").s(FIN | ACK, 1, 6, "200");
+    assert_eq!(capture.finish(), "opened C'GET' C' /' S'200' S. Open");
+}
+
+#[test]
+fn ignored_bytes_are_counted_and_not_kept() {
+    let mut capture = Capture::new();
+    capture.log.ignore = Some("b");
+    capture.handshake().c(ACK, 3, 1, "c").c(ACK, 6, 1, "f").c(ACK, 1, 1, "a");
+    assert_eq!(capture.heard(), "opened C'a'");
+    capture.c(ACK, 2, 1, "b");
+    assert_eq!((capture.streams.waiting(), capture.counters().out_of_order), (0, 2));
+    assert_eq!(capture.heard(), "C'b'");
+    capture.c(ACK, 9, 1, "ij").c(ACK, 4, 1, "de").c(ACK, 4, 1, "de").c(ACK, 10, 1, "jk").s(ACK, 1, 12, "200");
+    let counters = capture.counters();
+    assert_eq!((counters.out_of_order, counters.overlaps, counters.retransmissions), (3, 1, 0));
+    capture.c(FIN | ACK, 12, 4, "");
+    assert_eq!(capture.heard(), "S'200' C.");
+    capture.c(FIN | ACK, 12, 4, "").c(ACK, 1, 4, "abcdefghijk").c(ACK, 1, 4, "a");
+    assert_eq!(capture.finish(), "Open");
+    assert_eq!(capture.counters().missing, 0, "all came in the end");
+}
+
+#[test]
+fn probes_are_no_noise() {
+    let mut capture = Capture::new();
+    capture.handshake().c(ACK, 1, 1, "a").c(ACK, 1, 1, "").c(ACK, 1, 1, "\0").s(ACK, 1, 2, "").s(ACK, 0, 2, "");
+    assert_eq!((capture.counters().keep_alives, capture.counters().retransmissions), (3, 0));
+    // A window probe is the next byte, which may be sent again with those behind it.
+    capture.c(ACK, 2, 1, "b").c(ACK, 2, 1, "bcd");
+    assert_eq!(capture.finish(), "opened C'a' C'b' C'cd' Open");
+}
+
+#[test]
+fn strays_change_nothing() {
+    let mut capture = Capture::new();
+    let far = (1 << 30) + 100;
+    capture.handshake().c(ACK, far, 1, "x").c(ACK, 0_u32.wrapping_sub(far), 1, "x").s(FIN | ACK, far, 1, "");
+    capture.c(FIN | ACK, 1, 1, "").c(ACK, 1, 1, "x").c(FIN | ACK, 9, 1, "").s(SYN | ACK, 77, 1, "x").s(
+        RST,
+        1 << 29,
+        0,
+        "",
+    );
+    assert_eq!(capture.counters().strays, 7);
+    // Nobody sent what this acknowledges.
+    capture.s(ACK, 1, far, "").s(ACK, 2, 2, "b");
+    assert_eq!(capture.finish(), "opened C. S(1) S'b' Open");
+}
+
+#[test]
+fn nothing_follows_a_fin() {
+    let mut capture = Capture::new();
+    capture.handshake().c(ACK, 3, 1, "cdef").c(FIN | ACK, 5, 1, "").c(ACK, 1, 1, "abcde");
+    assert_eq!(capture.finish(), "opened C'ab' C'cd' C. Open");
+}
+
+#[test]
+fn a_refused_connection() {
+    let mut capture = Capture::new();
+    capture.c(SYN, 0, 0, "");
+    let (source, destination) = (capture.server, capture.client);
+    let acknowledgement = capture.isn[0].wrapping_add(1);
+    let refusal = Segment { source, destination, sequence: 0, acknowledgement, flags: RST | ACK, payload: b"", cut: 0 };
+    capture.streams.segment(&mut capture.log, Time(0), &refusal);
+    assert_eq!(capture.heard(), "opened Reset(Server)");
+    // Some systems try again with the same number.
+    capture.c(SYN, 0, 0, "");
+    assert_eq!(capture.heard(), "1opened");
+}
+
+#[test]
+fn ports_are_used_again() {
+    let mut capture = Capture::new();
+    capture.handshake().c(ACK, 1, 1, "a").c(ACK, 3, 1, "c");
+    capture.isn = [90_000, 100];
+    capture.handshake().c(ACK, 1, 1, "b");
+    assert_eq!(capture.heard(), "opened C'a' C(1) C'c' Open 1opened 1C'b'");
+    capture.c(FIN | ACK, 2, 1, "").c(SYN, 0, 0, "");
+    assert_eq!(capture.heard(), "1C. 1Open 2opened", "the same number, but after a FIN");
+    capture.s(RST | ACK, 0, 1, "").s(SYN | ACK, 0, 1, "").c(ACK, 1, 1, "late");
+    assert_eq!(capture.heard(), "2Reset(Server)");
+    capture.isn = [200_000, 300_000];
+    // The SYN was not captured.
+    capture.s(SYN | ACK, 0, 1, "").c(ACK, 1, 1, "d");
+    assert_eq!(capture.heard(), "3opened 3C'd'");
+    capture.isn = [400_000, 500_000];
+    capture.s(SYN | ACK, 0, 1, "").c(ACK, 1, 1, "e");
+    assert_eq!(capture.finish(), "3Open 4opened 4C'e' 4Open");
+    let counters = capture.counters();
+    assert_eq!((counters.conversations, counters.reused_ports, counters.late, counters.midstream), (5, 4, 2, 0));
+}
+
+#[test]
+fn a_capture_that_begins_in_the_middle() {
+    let mut capture = Capture::new();
+    capture.s(ACK, 101, 50, "abc").c(ACK, 50, 104, "GET").s(ACK, 104, 53, "200");
+    assert_eq!(capture.heard(), "midstream S'abc' C'GET' S'200'", "the higher port is the client");
+    capture.c(FIN | ACK, 53, 107, "").s(FIN | ACK, 107, 54, "").c(ACK, 54, 108, "");
+    assert_eq!(capture.heard(), "C. S. Finished(Client)");
+    assert_eq!(capture.counters().midstream, 1);
+    // An idle one begins with probes, which say nothing about what comes next.
+    let mut capture = Capture::new();
+    capture.s(ACK, 100, 50, "").c(ACK, 50, 101, "").s(ACK, 101, 50, "a").c(RST, 50, 0, "");
+    assert_eq!(capture.heard(), "midstream S'a' Reset(Client)");
+}
+
+#[test]
+fn the_listener_knows_who_the_client_is() {
+    let mut capture = Capture::new();
+    mem::swap(&mut capture.client, &mut capture.server);
+    capture.log.request = Some("GET");
+    capture.c(ACK, 8, 9, "ET").c(ACK, 10, 9, "GET").s(ACK, 9, 12, "200").c(FIN | ACK, 13, 12, "");
+    assert_eq!(capture.heard(), "midstream S'ET' C'GET' S'200' C.", "sides are told as they are");
+    capture.s(ACK, 12, 14, "").s(FIN | ACK, 12, 14, "").c(ACK, 14, 13, "");
+    assert_eq!(capture.heard(), "S. Finished(Client)");
+
+    // Where a SYN was seen there is no doubt.
+    let mut capture = Capture::new();
+    capture.log.request = Some("200");
+    capture.handshake().s(ACK, 1, 1, "200").s(ACK, 4, 1, "x");
+    assert_eq!(capture.heard(), "opened C'200' S'x'");
+}
+
+#[test]
+fn the_order_of_the_sides_does_not_matter() {
+    let mut capture = Capture::new();
+    capture.s(SYN | ACK, 0, 1, "").c(SYN, 0, 0, "").s(ACK, 1, 4, "200").c(ACK, 1, 1, "GET");
+    assert_eq!(capture.finish(), "opened S'200' C'GET' Open");
+    // Even the bytes may come before the SYN.
+    let mut capture = Capture::new();
+    mem::swap(&mut capture.client, &mut capture.server);
+    capture.c(ACK, 1, 1, "GET").c(SYN, 0, 0, "").s(SYN | ACK, 0, 1, "").c(ACK, 4, 1, "x");
+    assert_eq!(capture.finish(), "midstream S'GET' C'x' Open");
+    assert_eq!((capture.counters().midstream, capture.counters().strays), (0, 0));
+}
+
+#[test]
+fn one_side_is_enough() {
+    let mut capture = Capture::new();
+    capture.s(SYN | ACK, 0, 1, "").s(ACK, 1, 4, "200").s(ACK, 6, 4, "body").s(FIN | ACK, 10, 5, "");
+    assert_eq!(capture.finish(), "opened S'200' S(2) S'body' S. Open");
+    let mut capture = Capture::new();
+    capture.c(SYN, 0, 0, "").c(ACK, 1, 1, "GET").c(ACK, 4, 99, "").c(FIN | ACK, 4, 99, "");
+    assert_eq!(capture.finish(), "opened C'GET' C. Open");
+}
+
+#[test]
+fn a_full_table_evicts_the_silent() {
+    let limits = Limits { conversations: 2, ..Limits::default() };
+    let mut capture = Capture::with(limits);
+    let port = |capture: &mut Capture, port| capture.client.set_port(port);
+    capture.handshake();
+    port(&mut capture, 2);
+    capture.c(SYN, 0, 0, "");
+    port(&mut capture, 3);
+    capture.c(SYN, 0, 0, "");
+    assert_eq!(capture.heard(), "opened 1opened 1Evicted 2opened", "a single SYN is worth less");
+    port(&mut capture, 40_000);
+    capture.c(ACK, 1, 1, "busy");
+    port(&mut capture, 4);
+    capture.c(SYN, 0, 0, "");
+    assert_eq!(capture.heard(), "C'busy' 2Evicted 3opened");
+    port(&mut capture, 5);
+    capture.c(SYN, 0, 0, "");
+    assert_eq!(capture.heard(), "Evicted 4opened", "it has been silent since");
+    assert_eq!((capture.counters().evicted, capture.streams.open()), (3, 2));
+    port(&mut capture, 40_000);
+    capture.c(ACK, 5, 1, "again");
+    assert_eq!(capture.heard(), "3Evicted 5midstream 5C'again'");
+}
+
+#[test]
+fn the_first_closed_is_forgotten_first() {
+    let mut capture = Capture::with(Limits { closed: 2, ..Limits::default() });
+    for port in [1, 2, 3] {
+        capture.client.set_port(port);
+        capture.c(SYN, 0, 0, "").s(RST | ACK, 0, 1, "");
+    }
+    assert_eq!((capture.counters().forgotten, capture.counters().late), (1, 0));
+    for port in [2, 3] {
+        capture.client.set_port(port);
+        capture.c(ACK, 1, 1, "");
+    }
+    assert_eq!((capture.counters().conversations, capture.counters().late), (3, 2));
+    capture.client.set_port(1);
+    capture.c(ACK, 1, 1, "");
+    assert_eq!((capture.counters().conversations, capture.counters().midstream), (4, 1));
+    // Used again, it is not forgotten in its former life's turn.
+    capture.client.set_port(2);
+    capture.c(SYN, 0, 0, "");
+    for port in [4, 5, 6] {
+        capture.client.set_port(port);
+        capture.c(SYN, 0, 0, "").s(RST | ACK, 0, 1, "");
+    }
+    capture.client.set_port(2);
+    capture.c(ACK, 1, 1, "here").s(RST | ACK, 0, 1, "").c(ACK, 1, 1, "");
+    assert!(capture.heard().ends_with("4C'here' 4Reset(Server)"));
+    assert_eq!((capture.counters().forgotten, capture.counters().late), (4, 3));
+}
