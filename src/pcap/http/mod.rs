@@ -3,6 +3,18 @@
 //! Owns: where a message of a captured stream begins and ends. Called by: [`super::stream`], as its listener. Never: rejects a
 //! message as `http1` would; keeps more of one than its head.
 
+mod asked;
+mod dialogue;
+mod half;
+mod head;
+mod interpreter;
+mod line;
+#[cfg(test)]
+mod tests;
+
+pub use dialogue::Dialogue;
+pub use interpreter::Interpreter;
+
 use super::Time;
 use super::stream::{Conversation, End};
 
@@ -33,6 +45,13 @@ pub struct Request<'b> {
     pub keep_alive: bool,
     /// It was sent inside a CONNECT tunnel: not to the server of the conversation.
     pub tunnelled: bool,
+}
+
+impl Request<'_> {
+    /// Whether all of its head was captured.
+    pub fn is_complete(&self) -> bool {
+        self.head.ends_with(b"\n\r\n") || self.head.ends_with(b"\n\n")
+    }
 }
 
 /// An answer as it was sent.
@@ -80,4 +99,30 @@ pub trait Witness {
     fn closed(&mut self, conversation: &Conversation, at: Time, end: End, unanswered: u32) {
         let _ = (conversation, at, end, unanswered);
     }
+}
+
+/// What was met, of all conversations.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Counts {
+    /// Requests told.
+    pub requests: u64,
+    /// Answers told, interim ones too.
+    pub answers: u64,
+    /// Requests and answers told although the end of their head was not captured, or never sent.
+    pub incomplete: u64,
+    /// Heads longer than 64 KiB; the rest of such a head is passed over.
+    pub heads_too_long: u64,
+    /// Heads cut short because those in pieces, of all conversations, came to 16 MiB.
+    pub heads_crowded_out: u64,
+    /// Gaps in a side's bytes after which it was not known what is due.
+    pub torn: u64,
+    /// Messages that did not begin where one was due, or bodies that broke their framing: the next is looked for at the
+    /// beginnings of segments.
+    pub resynchronised: u64,
+    /// Requests whose answers may have been among bytes that were not captured: they count neither as answered nor as unanswered.
+    pub lost_track: u64,
+    /// CONNECT tunnels.
+    pub tunnels: u64,
+    /// Conversations whose start was not captured, and whose client turned out to be the other side.
+    pub swapped: u64,
 }

@@ -1,0 +1,120 @@
+//! What was not captured, and what never came.
+
+use super::super::interpreter::LONGEST_HEAD;
+use super::Tape;
+use crate::pcap::Time;
+use crate::pcap::stream::{Listener, Side};
+
+#[test]
+fn missing_bytes_of_a_body_are_subtracted() {
+    let mut tape = Tape::new();
+    tape.client("POST /0 HTTP/1.1\r\nContent-Length: 10\r\n\r\n12")
+        .gap(Side::Client, 7)
+        .client("0GET /1 HTTP/1.1\r\n\r\n");
+    tape.server("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n").gap(Side::Server, 4).server("HTTP/1.1 204 No\r\n\r\n");
+    let (notes, counts) = tape.end();
+    assert_eq!(
+        notes.lines,
+        [
+            "0 POST /0 HTTP/1.1 stay",
+            "  body 120",
+            "1 GET /1 HTTP/1.1 stay",
+            "  200 to 0 stay",
+            "  204 to 1 stay",
+            "closed, 0 unanswered"
+        ]
+    );
+    assert_eq!(counts.torn, 0);
+}
+
+#[test]
+fn after_a_gap_the_next_request_is_found_where_a_segment_begins() {
+    let mut tape = Tape::new();
+    tape.client("GET /0 HTTP/1.1\r\nHost: a\r\nX-L").gap(Side::Client, 1000);
+    tape.client("half a line\r\nGET /not HTTP/1.1\r\n\r\n").client("GET /1 HTTP/1.1\r\n\r\n");
+    let (notes, counts) = tape.end();
+    assert_eq!(notes.lines, ["0 GET /0 HTTP/1.1 host=a stay cut", "1 GET /1 HTTP/1.1 stay", "closed, 2 unanswered"]);
+    assert_eq!((counts.torn, counts.incomplete), (1, 1));
+}
+
+#[test]
+fn a_gap_longer_than_the_body_means_that_nothing_is_known() {
+    let mut tape = Tape::new();
+    tape.client("POST /0 HTTP/1.1\r\nContent-Length: 10\r\n\r\n").gap(Side::Client, 11).client("x: y\r\n\r\n");
+    tape.client("GET /1 HTTP/1.1\r\n\r\n");
+    assert_eq!(tape.counts().torn, 1);
+    assert_eq!(tape.end().0.lines[1], "1 GET /1 HTTP/1.1 stay");
+}
+
+#[test]
+fn answers_that_may_have_been_missed_make_no_request_unanswered() {
+    let mut tape = Tape::new();
+    tape.client("GET /0 HTTP/1.1\r\n\r\n").gap(Side::Server, 500).client("GET /1 HTTP/1.1\r\n\r\n");
+    tape.server("HTTP/1.1 204 No\r\n\r\n").client("GET /2 HTTP/1.1\r\n\r\n").gap(Side::Server, 9);
+    let (notes, counts) = tape.end();
+    assert_eq!(notes.lines[2..], ["  204 to 1 stay", "2 GET /2 HTTP/1.1 stay", "closed, 0 unanswered"]);
+    assert_eq!(counts.lost_track, 2);
+}
+
+#[test]
+fn a_cut_answer_still_has_its_status() {
+    let mut tape = Tape::new();
+    tape.client("GET http://10.115.5.2/long")
+        .gap(Side::Client, 100)
+        .server("HTTP/1.1 403 Forbidden\r\nCon")
+        .gap(Side::Server, 50);
+    let (notes, counts) = tape.end();
+    assert_eq!(notes.lines, ["0 GET http://10.115.5.2/long  cut", "  403 to 0 stay", "closed, 0 unanswered"]);
+    assert_eq!(counts.incomplete, 2);
+}
+
+#[test]
+fn a_head_that_never_ends_is_told_when_it_is_answered_or_left() {
+    let mut tape = Tape::new();
+    tape.client("GET /slow HTTP/1.1\r\nX: ").server("HTTP/1.1 408 Late\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(tape.end().0.lines, ["0 GET /slow HTTP/1.1 stay cut", "  408 to 0 stay", "closed, 0 unanswered"]);
+
+    let mut tape = Tape::new();
+    tape.client("GET /old\r\n");
+    tape.interpreter.finished(&tape.conversation, &mut tape.state, Side::Client, Time(9));
+    assert_eq!(tape.end().0.lines, ["0 GET /old  cut", "closed, 1 unanswered"]);
+}
+
+#[test]
+fn a_head_without_an_end_is_held_up_to_its_limit() {
+    let mut tape = Tape::new();
+    tape.client("GET / HTTP/1.1\r\n");
+    for _ in 0..LONGEST_HEAD {
+        tape.client("X-Filler: 0123456789\r\n");
+    }
+    tape.client("GET /next HTTP/1.1\r\n\r\n");
+    let (notes, counts) = tape.end();
+    assert_eq!(notes.lines, ["0 GET / HTTP/1.1 stay cut", "1 GET /next HTTP/1.1 stay", "closed, 2 unanswered"]);
+    assert_eq!(counts.heads_too_long, 1);
+    assert_eq!(notes.heads.len(), LONGEST_HEAD + "GET /next HTTP/1.1\r\n\r\n".len());
+}
+
+#[test]
+fn a_conversation_under_way_is_joined_at_the_next_message() {
+    let mut tape = Tape::midstream();
+    tape.client("the rest of a body\r\n\r\n")
+        .server("more\n")
+        .server("HTTP/1.1 204 No\r\n\r\n")
+        .client("GET /0 HTTP/1.1\r\n\r\n");
+    assert_eq!(tape.end().0.lines, ["  204 to ? stay", "0 GET /0 HTTP/1.1 stay", "closed, 1 unanswered"]);
+}
+
+#[test]
+fn the_sides_of_a_conversation_under_way_may_be_the_other_way_round() {
+    let mut tape = Tape::midstream();
+    let (client, server) = (tape.conversation.client, tape.conversation.server);
+    tape.server("GET /0 HTTP/1.1\r\n\r\n");
+    assert_eq!((tape.conversation.client, tape.conversation.server), (server, client));
+    tape.server("HTTP/1.1 204 No\r\n\r\n");
+    assert_eq!(tape.counts().swapped, 1);
+    assert_eq!(tape.end().0.lines, ["0 GET /0 HTTP/1.1 stay", "  204 to 0 stay", "closed, 0 unanswered"]);
+
+    let mut tape = Tape::midstream();
+    tape.client("HTTP/1.1 204 No\r\n\r\n").client("GET /0 HTTP/1.1\r\n\r\n");
+    assert_eq!(tape.end().0.lines, ["  204 to ? stay", "0 GET /0 HTTP/1.1 stay", "closed, 1 unanswered"]);
+}
