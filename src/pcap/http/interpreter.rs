@@ -19,7 +19,7 @@ use crate::pcap::stream::{Conversation, End, Interest, Listener, Side};
 pub(super) const LONGEST_HEAD: usize = 64 * 1024;
 
 /// Bytes of all heads that are being put together, of all conversations.
-const MOST_HELD: usize = 16 * 1024 * 1024;
+pub(super) const MOST_HELD: usize = 16 * 1024 * 1024;
 
 /// Listens to conversations, and tells a [`Witness`] what was said.
 #[derive(Debug, Default)]

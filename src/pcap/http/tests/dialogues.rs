@@ -188,3 +188,13 @@ fn what_is_no_http_is_soon_ignored() {
     assert_eq!(tape.say(Side::Client, b"GET / HTTP/1.1\r\n\r\n"), Interest::Ignore);
     assert_eq!(tape.end().0.lines, ["closed, 0 unanswered"]);
 }
+
+#[test]
+fn bytes_like_tls_amid_http_end_nothing() {
+    let lines = told(&[
+        (true, "POST / HTTP/1.1\r\n\r\n"),
+        (true, "\x16\x03\x01\x02\0 a body that no field told of"),
+        (true, "GET / HTTP/1.1\r\n\r\n"),
+    ]);
+    assert_eq!(lines[1], "1 GET / HTTP/1.1 stay");
+}

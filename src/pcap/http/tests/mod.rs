@@ -2,6 +2,7 @@
 
 mod dialogues;
 mod lines;
+mod pieces;
 mod torn;
 mod tunnels;
 

@@ -1,9 +1,10 @@
 //! What was not captured, and what never came.
 
-use super::super::interpreter::LONGEST_HEAD;
+use super::super::Dialogue;
+use super::super::interpreter::{LONGEST_HEAD, MOST_HELD};
 use super::Tape;
 use crate::pcap::Time;
-use crate::pcap::stream::{Listener, Side};
+use crate::pcap::stream::{End, Listener, Side};
 
 #[test]
 fn missing_bytes_of_a_body_are_subtracted() {
@@ -117,4 +118,54 @@ fn the_sides_of_a_conversation_under_way_may_be_the_other_way_round() {
     let mut tape = Tape::midstream();
     tape.client("HTTP/1.1 204 No\r\n\r\n").client("GET /0 HTTP/1.1\r\n\r\n");
     assert_eq!(tape.end().0.lines, ["  204 to ? stay", "0 GET /0 HTTP/1.1 stay", "closed, 1 unanswered"]);
+}
+
+#[test]
+fn what_begins_in_the_middle_is_listened_to_for_longer() {
+    let middle = [b'x'; 5000];
+    let mut tape = Tape::new();
+    tape.gap(Side::Client, 1000).client(middle).client("GET /0 HTTP/1.1\r\n\r\n");
+    assert_eq!(tape.end().0.lines, ["0 GET /0 HTTP/1.1 stay", "closed, 1 unanswered"]);
+
+    let mut tape = Tape::midstream();
+    tape.client(middle).server(middle).client("GET /0 HTTP/1.1\r\n\r\n");
+    assert_eq!(tape.end().0.lines, ["0 GET /0 HTTP/1.1 stay", "closed, 1 unanswered"]);
+}
+
+#[test]
+fn a_gap_in_a_body_until_the_close_costs_nothing() {
+    let mut tape = Tape::new();
+    tape.client("GET /0 HTTP/1.0\r\n\r\n").server("HTTP/1.0 200 OK\r\n\r\n").gap(Side::Server, 5000).server("rest");
+    let (notes, counts) = tape.end();
+    assert_eq!(notes.lines, ["0 GET /0 HTTP/1.0", "  200 to 0", "closed, 0 unanswered"]);
+    assert_eq!(counts.torn, 0);
+}
+
+#[test]
+fn what_was_asked_beyond_the_queue_is_taken_for_nothing_special() {
+    let mut tape = Tape::new();
+    tape.client("GET / HTTP/1.1\r\n\r\n".repeat(20)).server("HTTP/1.1 204 No\r\n\r\n".repeat(10));
+    tape.client("HEAD / HTTP/1.1\r\n\r\n").server("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc".repeat(10));
+    tape.client("HEAD / HTTP/1.1\r\n\r\n");
+    let (notes, _) = tape.end();
+    let answered: Vec<_> = (10..20).map(|number| format!("  200 to {number} stay")).collect();
+    assert_eq!(notes.lines[31..41], answered);
+    assert_eq!(notes.lines[42], "closed, 2 unanswered");
+}
+
+#[test]
+fn heads_in_pieces_of_all_conversations_have_a_limit_together() {
+    let Tape { mut interpreter, mut conversation, .. } = Tape::new();
+    let piece = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(LONGEST_HEAD / 2));
+    let mut states: Vec<_> = (0..2 * MOST_HELD / piece.len()).map(|_| Dialogue::default()).collect();
+    for state in &mut states {
+        interpreter.bytes(&mut conversation, state, Side::Client, Time(1), piece.as_bytes());
+        assert!(interpreter.held <= MOST_HELD);
+    }
+    assert!(interpreter.counts().heads_crowded_out > 0);
+    assert_eq!(interpreter.counts().heads_crowded_out, interpreter.counts().requests, "they are told as they are");
+    for state in states {
+        interpreter.closed(&conversation, state, Time(2), End::Open);
+    }
+    assert_eq!(interpreter.held, 0);
 }
