@@ -23,6 +23,13 @@ pub use print::print;
 pub use problem::{Problem, Problems};
 pub use settings::Settings;
 
+/// Reads `16KiB` as the configuration does, for flags that take sizes; bytes, or what is wrong.
+#[cfg(feature = "tools")]
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    let bytes = units::size(text).map_err(|fault| format!("{}; {}", fault.reason, fault.remedy))?;
+    u64::try_from(bytes).map_err(|error| error.to_string())
+}
+
 impl Settings {
     /// What is used where nothing is configured: the defaults of the table of keys.
     pub fn defaults() -> Self {

@@ -1,1 +1,104 @@
 //! Captures that are made up: scenarios as files, the same bytes for the same seed.
+//!
+//! Owns: the scenarios, their packets and times. Called by: the command line, tests, the benchmark. Never: reads a clock or a
+//! file; holds more packets than are on their way.
+//!
+//! [`write`] sets up a stage with the actors of a scenario (`scenes`); each acts when its time comes (`stage`), and lets connections
+//! (`flow`) speak (`words`, `message`), which become packets (`packet`) that are written in the order of their times (`file`).
+
+mod cast;
+mod chance;
+mod file;
+mod flow;
+mod message;
+mod packet;
+mod scenes;
+mod stage;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use chance::Chance;
+use file::File;
+use message::Filler;
+use stage::{SECOND, Stage};
+
+/// More clients than this take part in no scenario.
+pub const MAX_CLIENTS: u32 = 10_000;
+/// No capture covers more than this: ten years, seconds.
+pub const MAX_SECONDS: u32 = 315_360_000;
+
+/// What happens in a capture.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Scenario {
+    /// PCs ask the proxy for the gateway itself, get 404, and ask again at once
+    SelfTargetStorm,
+}
+
+impl Scenario {
+    /// How many clients take part unless it is said.
+    const fn clients(self) -> u32 {
+        match self {
+            Self::SelfTargetStorm => 3,
+        }
+    }
+
+    /// After how many seconds nothing new begins, unless it is said.
+    const fn seconds(self) -> u32 {
+        match self {
+            Self::SelfTargetStorm => 2,
+        }
+    }
+}
+
+/// How a scenario is to be played. What is not said is small: the file has some hundred kilobytes at most.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// So many clients, at most [`MAX_CLIENTS`].
+    pub clients: Option<u32>,
+    /// Nothing new begins after so many seconds, at most [`MAX_SECONDS`].
+    pub seconds: Option<u32>,
+    /// Another seed, another capture.
+    pub seed: u64,
+    /// The file ends before it would have more bytes, and if `seconds` is not said, not before it has nearly as many.
+    pub size: Option<u64>,
+}
+
+/// What was written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Written {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// From the beginning of the scenario to its last packet.
+    pub duration: Duration,
+    /// Clients that took part.
+    pub clients: u32,
+}
+
+/// Plays a scenario into a file: legacy pcap, microseconds, Ethernet.
+///
+/// # Errors
+///
+/// Those of the writer.
+pub fn write(scenario: Scenario, options: &Options, writer: impl Write) -> io::Result<Written> {
+    let clients = options.clients.unwrap_or_else(|| scenario.clients()).clamp(1, MAX_CLIENTS);
+    let seconds = match (options.seconds, options.size) {
+        (Some(seconds), _) => seconds.min(MAX_SECONDS),
+        (None, Some(_)) => MAX_SECONDS,
+        (None, None) => scenario.seconds(),
+    };
+    let mut file = File::new(writer, Filler::new(options.seed), options.size.unwrap_or(u64::MAX))?;
+    let mut stage = Stage::new(Chance::new(options.seed), u64::from(seconds) * SECOND);
+    let actors = scenes::cast(scenario, clients, &mut stage);
+    stage.play(actors, &mut file)?;
+    file.flush()?;
+    Ok(Written { packets: file.packets, bytes: file.bytes, duration: Duration::from_nanos(file.last), clients })
+}
