@@ -26,7 +26,8 @@ pub(super) struct Origin {
     pub leg: u64,
 }
 
-const fn v4(name: &'static str, octets: [u8; 4], milliseconds: u64) -> Origin {
+/// A server that is so far away.
+pub(super) const fn v4(name: &'static str, octets: [u8; 4], milliseconds: u64) -> Origin {
     let [a, b, c, d] = octets;
     Origin { name, address: IpAddr::V4(Ipv4Addr::new(a, b, c, d)), leg: milliseconds * MILLISECOND }
 }

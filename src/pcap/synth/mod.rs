@@ -8,6 +8,7 @@
 
 mod cast;
 mod chance;
+mod exchange;
 mod file;
 mod flow;
 mod message;
@@ -39,20 +40,35 @@ pub const MAX_SECONDS: u32 = 315_360_000;
 pub enum Scenario {
     /// PCs ask the proxy for the gateway itself, get 404, and ask again at once
     SelfTargetStorm,
+    /// PCs do that and browse as well
+    MixedClient,
+    /// one such PC among fifty good ones behind one address
+    #[value(name = "nat-50")]
+    Nat50,
+    /// a messenger starts: 35 connections in 26 s, ten of them within a second; nothing is wrong
+    StartupBurst,
+    /// clients send the head of a request a line at a time and never finish it
+    SlowLoris,
+    /// clients ask for servers that refuse or never answer, get 502 or 504, and try again
+    DeadDestination,
+    /// clients use the proxy, ask it for keep-alive in vain, and also go straight to the same servers
+    Bypass,
+    /// people browse: keep-alive and tunnels, IPv4 and IPv6, mostly full packets; by the gibibyte for benchmarks
+    BrowsingDay,
 }
 
 impl Scenario {
-    /// How many clients take part unless it is said.
-    const fn clients(self) -> u32 {
+    /// How many clients take part, and after how many seconds nothing new begins, unless it is said.
+    const fn defaults(self) -> (u32, u32) {
         match self {
-            Self::SelfTargetStorm => 3,
-        }
-    }
-
-    /// After how many seconds nothing new begins, unless it is said.
-    const fn seconds(self) -> u32 {
-        match self {
-            Self::SelfTargetStorm => 2,
+            Self::SelfTargetStorm => (3, 2),
+            Self::MixedClient => (1, 3),
+            Self::Nat50 => (50, 2),
+            Self::StartupBurst => (1, 30),
+            Self::SlowLoris => (8, 40),
+            Self::DeadDestination => (4, 20),
+            Self::Bypass => (4, 6),
+            Self::BrowsingDay => (8, 4),
         }
     }
 }
@@ -89,11 +105,12 @@ pub struct Written {
 ///
 /// Those of the writer.
 pub fn write(scenario: Scenario, options: &Options, writer: impl Write) -> io::Result<Written> {
-    let clients = options.clients.unwrap_or_else(|| scenario.clients()).clamp(1, MAX_CLIENTS);
+    let (clients, usual) = scenario.defaults();
+    let clients = options.clients.unwrap_or(clients).clamp(1, MAX_CLIENTS);
     let seconds = match (options.seconds, options.size) {
         (Some(seconds), _) => seconds.min(MAX_SECONDS),
         (None, Some(_)) => MAX_SECONDS,
-        (None, None) => scenario.seconds(),
+        (None, None) => usual,
     };
     let mut file = File::new(writer, Filler::new(options.seed), options.size.unwrap_or(u64::MAX))?;
     let mut stage = Stage::new(Chance::new(options.seed), u64::from(seconds) * SECOND);

@@ -2,14 +2,54 @@
 //!
 //! Owns: one file for each kind of behaviour; the casts. Called by: [`super::write`]. Never: writes a byte; asks what time it is.
 
+mod browse;
+mod messenger;
 mod storm;
+mod trouble;
+
+use std::rc::Rc;
 
 use super::Scenario;
-use super::stage::{Cast, Stage};
+use super::cast::{NAT, pc};
+use super::exchange::Pc;
+use super::stage::{Cast, MILLISECOND, Stage};
 
-/// Everybody who takes part, with the time of their first act.
+/// Connections at a time of a storming PC that also browses, or stands among others.
+const FEW_WORKERS: u32 = 6;
+
+/// Everybody who takes part.
 pub(super) fn cast(scenario: Scenario, clients: u32, stage: &mut Stage) -> Cast {
     match scenario {
         Scenario::SelfTargetStorm => storm::cast(stage, clients),
+        Scenario::MixedClient => mixed(stage, clients),
+        Scenario::Nat50 => nat(stage, clients),
+        Scenario::StartupBurst => messenger::startups(stage, clients),
+        Scenario::SlowLoris => trouble::slow(stage, clients),
+        Scenario::DeadDestination => trouble::hopeless(stage, clients),
+        Scenario::Bypass => messenger::bypasses(stage, clients),
+        Scenario::BrowsingDay => browse::cast(stage, clients),
     }
+}
+
+/// Each PC storms, and is somebody's PC.
+fn mixed(stage: &mut Stage, clients: u32) -> Cast {
+    let process = Rc::default();
+    let mut cast = Cast::new();
+    for number in 0..clients {
+        let pc = Pc::new(stage, pc(number));
+        cast.push(browse::browser(stage, pc, &browse::LIGHT));
+        cast.extend(storm::workers(stage, &process, pc.address, FEW_WORKERS, 400 * MILLISECOND));
+    }
+    cast
+}
+
+/// So many PCs behind one address; the first storms.
+fn nat(stage: &mut Stage, clients: u32) -> Cast {
+    let process = Rc::default();
+    let mut cast = storm::workers(stage, &process, NAT, FEW_WORKERS, 300 * MILLISECOND);
+    for _ in 1..clients {
+        let pc = Pc::new(stage, NAT);
+        cast.push(browse::browser(stage, pc, &browse::LIGHT));
+    }
+    cast
 }
