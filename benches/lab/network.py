@@ -1,7 +1,7 @@
 """Three hosts on two cores: clients, the gateway and an origin, each in a network namespace.
 
 Owns: the namespaces, the links, which core works for which host, and every process started in them.
-Called by: `run`. Never: touches a process or an interface it did not make.
+Called by: `lab.py`, `storm.py`. Never: touches a process or an interface it did not make.
 
     clients 198.18.1.1 … 198.18.1.250 ---- 198.18.0.1 gateway 198.19.0.1 ---- 198.19.0.2 origin
     core 1                                 core 0                             core 1
@@ -42,6 +42,11 @@ SYSCTLS = {
 
 # The kernel's own default. The machine may have another, which a namespace inherits and may not change; a route can.
 CONGESTION_CONTROL = "congctl cubic"
+
+
+# Asking for the state of a connection is what makes the kernel follow connections in a namespace, as a gateway's does.
+FOLLOW = "table inet lab { chain pass { type filter hook prerouting priority 0; ct state established accept; }; }"
+FOLLOWED = re.compile(r"^ipv4 +2 tcp +6 +\d+ +(\w+) +src=([\d.]+) ", re.MULTILINE)
 
 
 class Failed(Exception):
@@ -114,8 +119,17 @@ class Network:
                     continue
             raise Failed(f"{device}: received packets cannot be steered to core {core} (CONFIG_RPS)")
 
-    def start(self, name, core, line, **kwargs):
-        """Starts a process in a namespace on a core. Its id is that of the program itself."""
+    def follow(self):
+        """Lets the gateway's host follow connections (conntrack); whether its kernel can."""
+        line = ["ip", "netns", "exec", self.gateway, "nft", "-f", "-"]
+        with contextlib.suppress(OSError):
+            return subprocess.run(line, input=FOLLOW.encode(), capture_output=True, timeout=30, check=False).returncode == 0
+        return False
+
+    def start(self, name, core, line, urgent=False, **kwargs):
+        """Starts a process in a namespace on a core. Its id is that of the program itself. What is urgent goes before
+        everything else on this core (SCHED_FIFO)."""
+        line = [*(["chrt", "-f", "1"] if urgent else []), *line]
         kwargs = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **kwargs}
         line = ["ip", "netns", "exec", name, "taskset", "-c", str(core), *map(str, line)]
         process = subprocess.Popen(line, start_new_session=True, **kwargs)  # pylint: disable=consider-using-with
@@ -227,6 +241,29 @@ def resident_kb(pid):
                 if line.startswith("VmRSS:"):
                     size += int(line.split()[1])
     return size
+
+
+def peak_kb(pid, reset=False):
+    """The most resident memory that a process and its descendants had, each by itself; or begin anew from now."""
+    size = 0
+    for each in tree(pid):
+        with contextlib.suppress(OSError):
+            if reset:
+                pathlib.Path(f"/proc/{each}/clear_refs").write_text("5")
+            for line in pathlib.Path(f"/proc/{each}/status").read_text().splitlines():
+                if line.startswith("VmHWM:"):
+                    size += int(line.split()[1])
+    return size
+
+
+def followed(pid, addresses):
+    """Connections of these clients that the kernel still follows in the namespace of a process, by state."""
+    addresses, states = set(addresses), {}
+    with contextlib.suppress(OSError):
+        for state, source in FOLLOWED.findall(pathlib.Path(f"/proc/{pid}/net/nf_conntrack").read_text()):
+            if source in addresses:
+                states[state] = states.get(state, 0) + 1
+    return states
 
 
 def core_ticks(core):

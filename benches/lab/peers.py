@@ -12,7 +12,8 @@ import shlex
 import shutil
 
 REFUSALS = ("refuse", "refuse-64")
-HTTP = (*REFUSALS, "storm", "forward", "idle-forward", "rest")
+STORMS = ("storm", "storm-impatient", "storm-open", "replay")
+HTTP = (*REFUSALS, *STORMS, "forward", "idle-forward", "rest")
 PROXY = (*HTTP, "connect", "bulk", "idle-tunnel")
 
 
@@ -30,10 +31,30 @@ class Peer:
     refusal: str = "403"
     # Whether it has to be asked for a tunnel; one in TCP mode is one.
     tunnels: bool = True
+    # Whether it passes good requests on.
+    forwards: bool = True
+
+    def with_settings(self, text):
+        """With more in its configuration."""
+        return dataclasses.replace(self, config=f"{self.config}{text}\n")
+
+    def program(self):
+        """What has to be installed for it."""
+        return shlex.split(self.line)[0]
 
     def is_installed(self):
         """Whether the program is there."""
-        return shutil.which(shlex.split(self.line)[0]) is not None
+        return shutil.which(self.program()) is not None
+
+
+# Programs of Debian: the package, and what prints the version.
+PACKAGES = {
+    "haproxy": ("haproxy", "haproxy -v"),
+    "nginx": ("nginx-light", "nginx -v"),
+    "tinyproxy": ("tinyproxy", "tinyproxy -v"),
+    "squid": ("squid", "squid -v"),
+    "traffic_server": ("trafficserver", "traffic_server -V"),
+}
 
 
 # Limits are lifted: to refuse by rate is another answer than the one that is measured.
@@ -198,28 +219,50 @@ cachedir: @DIR@/ats/cache
 )
 
 HAPROXY_LINE = "haproxy -db -f @CONFIG@"
-HAPROXY_HTTP = haproxy("    mode http\n    http-reuse always", "    http-request deny if { url_beg http://@GATEWAY@/ }")
+
+
+def haproxy_http(*rules):
+    """With these answers to requests for the gateway itself."""
+    defaults = "    mode http\n    http-reuse always\n    timeout tarpit 1s"
+    return haproxy(defaults, "\n".join(["    acl own url_beg http://@GATEWAY@/", *(f"    {rule}" for rule in rules)]))
+
+
+# What a client asked of the gateway itself in the last two seconds; its other requests are not counted and not touched.
+HAPROXY_RATE = (
+    "stick-table type ip size 100k expire 60s store http_req_rate(2s)",
+    "http-request track-sc0 src if own",
+)
+DENY, TARPIT, DROP = ("http-request deny if own", "http-request tarpit deny_status 403 if own", "http-request silent-drop if own")
+OFTEN = " { sc0_http_req_rate gt 20 }"
 NGINX_LINE = "nginx -c @CONFIG@ -e @DIR@/nginx.log"
 # It keeps no connection alive.
 TINYPROXY_CAN = tuple(name for name in PROXY if name != "idle-forward")
 
 PEERS = {
-    "haproxy": Peer(HTTP, HAPROXY_LINE, HAPROXY_HTTP),
+    "haproxy": Peer(HTTP, HAPROXY_LINE, haproxy_http(DENY)),
+    "haproxy-tarpit": Peer(STORMS, HAPROXY_LINE, haproxy_http(TARPIT)),
+    "haproxy-drop": Peer(STORMS, HAPROXY_LINE, haproxy_http(DROP)),
+    "haproxy-stick-tarpit": Peer(STORMS, HAPROXY_LINE, haproxy_http(*HAPROXY_RATE, TARPIT + OFTEN, DENY)),
+    "haproxy-stick-drop": Peer(STORMS, HAPROXY_LINE, haproxy_http(*HAPROXY_RATE, DROP + OFTEN, DENY)),
     "haproxy-tcp": Peer(("bulk",), HAPROXY_LINE, haproxy("    mode tcp"), tunnels=False),
     "haproxy-splice": Peer(("bulk",), HAPROXY_LINE, haproxy("    mode tcp\n    option splice-auto"), tunnels=False),
     "nginx": Peer(HTTP, NGINX_LINE, NGINX_PEER.replace("@REFUSAL@", "403")),
-    "nginx-444": Peer(REFUSALS, NGINX_LINE, NGINX_PEER.replace("@REFUSAL@", "444"), refusal="closed"),
+    "nginx-444": Peer((*REFUSALS, *STORMS), NGINX_LINE, NGINX_PEER.replace("@REFUSAL@", "444"), refusal="closed"),
     "tinyproxy": Peer(TINYPROXY_CAN, "tinyproxy -d -c @CONFIG@", TINYPROXY, files=(("filter", "^198\\.18\\.0\\.1\n"),)),
     "squid": Peer(PROXY, "squid -N -f @CONFIG@", SQUID),
     "ats": Peer(PROXY, "traffic_server --run-root=@DIR@/ats/runroot.yaml", files=ATS_FILES),
 }
 
 
-def floodgate(command):
-    """A build of floodgate."""
-    return Peer(PROXY, f"{command} run --config @CONFIG@", FLOODGATE)
+# What is added to floodgate's configuration, by the candidate's name, and what that one can do.
+FLOODGATE_VARIANTS = {"floodgate": ("", PROXY)}
 
 
-def bare(program, close):
+def floodgate(command, settings="", workloads=PROXY):
+    """A build of floodgate, with further settings."""
+    return Peer(workloads, f"{command} run --config @CONFIG@", FLOODGATE + settings)
+
+
+def bare(program, close, workloads=(*REFUSALS, *STORMS)):
     """The bare loop, which can only refuse; `refusal` is what it says."""
-    return Peer(REFUSALS, f"{program} 0.0.0.0:@PORT@ @DIR@/refusal {close}")
+    return Peer(workloads, f"{program} 0.0.0.0:@PORT@ @DIR@/refusal {close}", forwards=False)

@@ -1,8 +1,9 @@
-"""What is compared. Owns: the figures of a measurement, their table, and what makes no sense in them.
+"""What is compared. Owns: the figures of a measurement, their tables, and what makes no sense in them.
 
-Called by: `run` with the report of the load. Never: measures.
+Called by: `lab.py` with the report of the load, `run`, `document.py`. Never: measures.
 """
 
+import collections
 import os
 import statistics
 
@@ -51,13 +52,6 @@ def figures(report, workload, refusal):
         done, cost = (gbit, core / 1e3) if workload.per == "gbit" else (good_ends, core)
         seen["rate"] = done / elapsed * 1e6
     seen |= {"done": done, "cost": cost / done if done else None}
-    if "good" in report["classes"]:
-        good = report["classes"]["good"]
-        seen |= {
-            "good_p50_us": good["latency_us"]["p50"],
-            "good_p99_us": good["latency_us"]["p99"],
-            "good_failed": sum(good["outcomes"].values()) - good["outcomes"].get("200", 0) + good["overdue"],
-        }
     return seen
 
 
@@ -70,40 +64,96 @@ def spread(values, digits=1):
     return middle if len(values) == 1 else f"{middle} ({min(values):.{digits}f}-{max(values):.{digits}f})"
 
 
+def column(key, scale=1.0, digits=1):
+    """Of a figure."""
+    return lambda runs: spread([run.get(key) and run[key] * scale for run in runs], digits)
+
+
+def total(key):
+    """Of a count."""
+    return lambda runs: str(sum(run[key] for run in runs)) if all(key in run for run in runs) else "–"
+
+
+def ratio_to(base, key="cost"):
+    """To the base candidate in the same repetition."""
+    def ratio(runs):
+        pairs = [(run[key], other[key]) for run, other in zip(runs, base)]
+        return spread([mine / theirs for mine, theirs in pairs if mine and theirs], 2)
+    return ratio
+
+
+def back(key):
+    """How long something took to be as before, or how long it was waited for in vain."""
+    def recovery(runs):
+        seen = [run[key] for run in runs if key in run]
+        longest = max((run["samples"]["at"][-1] - run["storm"][1] for run in runs), default=0)
+        return f"> {longest:.0f}" if None in seen else spread(seen, 1)
+    return recovery
+
+
+def ends(runs):
+    """How attempts ended, in percent of all repetitions."""
+    counts = collections.Counter()
+    for run in runs:
+        counts.update(run["ends"])
+    whole = sum(counts.values())
+    return ", ".join(f"{end} {100 * count / whole:.0f} %" for end, count in counts.most_common() if count * 200 >= whole)
+
+
+def left(runs):
+    """What the kernel still follows."""
+    return spread([None if run["followed"] is None else sum(run["followed"].values()) for run in runs], 0)
+
+
+def loaded(workload, base):
+    """The columns of a workload."""
+    rate, cost = UNITS[workload.per]
+    return {
+        cost: column("cost"),
+        "ratio": ratio_to(base),
+        rate: column("rate", digits=2 if workload.per == "gbit" else 0),
+        "p50, ms": column("p50_us", 1e-3, 2),
+        "p99, ms": column("p99_us", 1e-3, 2),
+        "core busy, %": column("busy", 100, 0),
+        "base, %": column("base", 100, 0),
+        "RSS, MB": column("memory_kb", 1 / 1024),
+        "errors": total("errors"),
+    }
+
+
+def stormed(base):
+    """The columns of a storm."""
+    return {
+        "attempts/s": column("rate", digits=0),
+        "ratio": ratio_to(base, "rate"),
+        "ended by": ends,
+        "core, µs/attempt": column("cost"),
+        "core busy, %": column("busy", 100, 0),
+        "calm, %": column("calm_busy", 100, 0),
+        "good, %": column("good_success", 100, 2),
+        "calm p50, ms": column("calm_p50_us", 1e-3, 2),
+        "calm p99": column("calm_p99_us", 1e-3, 2),
+        "storm p50": column("good_p50_us", 1e-3, 2),
+        "storm p99": column("good_p99_us", 1e-3, 2),
+        "good back, s": back("good_back_s"),
+        "gateway back, s": back("gateway_back_s"),
+        "sockets, MB": column("socket_bytes", 1e-6, 2),
+        "TIME_WAIT": column("time_wait", digits=0),
+        "orphans": column("orphans", digits=0),
+        "slab, MB": column("slab_bytes", 1e-6),
+        "conntrack left": left,
+        "RSS, MB": column("memory_kb", 1 / 1024),
+    }
+
+
 def table(name, workload, rows, base):
-    """The figures of a workload, in Markdown. A ratio is to the base candidate in the same repetition."""
+    """The figures of a workload, in Markdown."""
     if workload.per is None:
-        columns = {"RSS, MB": lambda runs: spread(run["rest_kb"] / 1024 for run in runs)}
+        columns = {"RSS, MB": column("rest_kb", 1 / 1024)}
+    elif workload.per == "attempt":
+        columns = stormed(rows.get(base, []))
     else:
-        rate, cost = UNITS[workload.per]
-
-        def ratio(runs):
-            pairs = [(run["cost"], other["cost"]) for run, other in zip(runs, rows.get(base, []))]
-            return spread([mine / theirs for mine, theirs in pairs if mine and theirs], 2)
-
-        def column(key, scale=1.0, digits=1):
-            return lambda runs: spread([run[key] and run[key] * scale for run in runs], digits)
-
-        def total(key):
-            return lambda runs: str(sum(run[key] for run in runs))
-
-        columns = {
-            cost: column("cost"),
-            "ratio": ratio,
-            rate: column("rate", digits=2 if workload.per == "gbit" else 0),
-            "p50, ms": column("p50_us", 1e-3, 2),
-            "p99, ms": column("p99_us", 1e-3, 2),
-            "core busy, %": column("busy", 100, 0),
-            "base, %": column("base", 100, 0),
-            "RSS, MB": column("memory_kb", 1 / 1024),
-            "errors": total("errors"),
-        }
-        if workload.good_per_second:
-            columns |= {
-                "good p50, ms": column("good_p50_us", 1e-3, 2),
-                "good p99, ms": column("good_p99_us", 1e-3, 2),
-                "good failed": total("good_failed"),
-            }
+        columns = loaded(workload, rows.get(base, []))
     lines = [f"### {name}", "", f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     for candidate, runs in rows.items():
         if runs:
@@ -111,10 +161,67 @@ def table(name, workload, rows, base):
     return "\n".join(lines) + "\n"
 
 
+# One line of the comparison: what it is called, its workload, its figure, and the factor to print it with.
+COMPARED = (
+    ("a refusal, µs of core", "refuse", "cost", 1),
+    ("storm, time-out 5 s: attempts/s", "storm", "rate", 1),
+    ("… time-out 1 s", "storm-impatient", "rate", 1),
+    ("… that does not wait", "storm-open", "rate", 1),
+    ("… replayed", "replay", "rate", 1),
+    ("good requests' success in it, %", "storm", "good_success", 100),
+    ("good requests' p99 in calm, ms", "storm", "calm_p99_us", 1e-3),
+    ("… in the storm, time-out 5 s", "storm", "good_p99_us", 1e-3),
+    ("… time-out 1 s", "storm-impatient", "good_p99_us", 1e-3),
+    ("… that does not wait", "storm-open", "good_p99_us", 1e-3),
+    ("own socket memory, MB", "storm", "socket_bytes", 1e-6),
+    ("TIME_WAIT", "storm", "time_wait", 1),
+    ("slab, MB", "storm", "slab_bytes", 1e-6),
+    ("conntrack entries left", "storm", "left", 1),
+    ("RSS in the storm, MB", "storm", "memory_kb", 1 / 1024),
+    ("kept-alive forwarding, µs of core", "forward", "cost", 1),
+    ("CONNECT and a request inside, µs of core", "connect", "cost", 1),
+    ("bulk through a tunnel, core-ms per Gbit", "bulk", "cost", 1),
+    ("RSS of an idle tunnel, KB", "idle-tunnel", "cost", 1),
+    ("RSS of an idle kept-alive connection, KB", "idle-forward", "cost", 1),
+    ("RSS at rest, MB", "rest", "rest_kb", 1 / 1024),
+)
+
+
+def comparison(results, base):
+    """Everything in one table: medians, and the median of the ratios to the base candidate."""
+    candidates = list(dict.fromkeys(name for rows in results.values() for name, runs in rows.items() if runs))
+    lines = [f"| | {' | '.join(candidates)} |", "|---" * (len(candidates) + 1) + "|"]
+    for text, workload, key, scale in COMPARED:
+        rows = results.get(workload, {})
+        cells = [compared(rows.get(name, []), rows.get(base, []) if name != base else [], key, scale) for name in candidates]
+        if any(cells):
+            lines.append(f"| {text} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def compared(runs, base, key, scale):
+    """A cell: 12.3 (0.98)."""
+    values = [figure(run, key) for run in runs]
+    if not values or None in values:
+        return ""
+    middle = statistics.median(values) * scale
+    pairs = [(mine, figure(other, key)) for mine, other in zip(values, base)]
+    ratios = [mine / theirs for mine, theirs in pairs if theirs]
+    shown = f"{middle:.0f}" if middle >= 100 or middle == 0 else f"{middle:.1f}"
+    return f"{shown} ({statistics.median(ratios):.2f})" if ratios else shown
+
+
+def figure(run, key):
+    """Of a measurement; what is followed is kept by state."""
+    return sum(run["followed"].values()) if key == "left" and run.get("followed") is not None else run.get(key)
+
+
 def doubts(workload, seen, cores):
     """What makes no sense in a measurement."""
     if workload.per is None:
         return [] if seen["rest_kb"] > 0 else ["no memory was read"]
+    if workload.per == "attempt":
+        return storm_doubts(seen, cores)
     load = seen["report"]["classes"]["load"]
     latency, ended = load["latency_us"], sum(load["outcomes"].values())
     checks = [
@@ -126,6 +233,21 @@ def doubts(workload, seen, cores):
         (seen["cost"] is not None and seen["cost"] > 0, f"cost: {seen['cost']}"),
         (0 <= seen["busy"] <= 1.05, f"busy: {seen['busy']}"),
         (all(seen["steered"].get(core, 0) > 0 for core in cores), f"packets were not steered: {seen['steered']}"),
-        (not seen.get("good_failed"), f"good: {seen['report']['classes'].get('good')}"),
+    ]
+    return [what for holds, what in checks if not holds]
+
+
+def storm_doubts(seen, cores):
+    """What makes no sense in a storm. That good requests fail in it is a result."""
+    samples = seen["samples"]
+    checks = [
+        (seen["attempts"] > 0, "no attempt was made"),
+        (not any(end == "local" or end.startswith("2") for end in seen["ends"]), f"attempts ended by {seen['ends']}"),
+        (seen["socket_bytes"] > 0 and max(samples["sockets"], default=0) > 0, "no socket was seen"),
+        (len(samples["at"]) >= 5, f"{len(samples['at'])} samples"),
+        (0 <= seen["busy"] <= 1.05, f"busy: {seen['busy']}"),
+        (all(seen["steered"].get(core, 0) > 0 for core in cores), f"packets were not steered: {seen['steered']}"),
+        (seen.get("good_asked", 1) > 0, "no good request was made"),
+        ("good_asked" not in seen or 0 < seen["calm_p50_us"] < 1_000_000, f"calm: {seen.get('calm_p50_us')} µs"),
     ]
     return [what for holds, what in checks if not holds]

@@ -1,10 +1,12 @@
-"""What the clients do. Owns: plans for `lab-load`. Called by: `run`. Never: knows a peer by name."""
+"""What the clients do. Owns: plans for `lab-load`. Called by: `run`, `lab.py`, `storm.py`. Never: knows a peer by name."""
 
 import dataclasses
 
 from network import GATEWAY, ORIGIN, PORT, sources
 
 REFUSED = f"GET http://{GATEWAY}/ HTTP/1.1\r\nHost: {GATEWAY}\r\nUser-Agent: retrier\r\nAccept: */*\r\n\r\n"
+# Those who ask for nothing bad while others storm.
+GOOD, GOOD_PER_SECOND = [f"198.18.1.{n}" for n in range(241, 251)], 200
 CONNECT = f"CONNECT {ORIGIN}:80 HTTP/1.1\r\nHost: {ORIGIN}:80\r\n\r\n"
 
 
@@ -26,7 +28,6 @@ class Workload:
     # What core time is divided by: "completed" (µs each) or "gbit" (ms each); "held": KB of memory each; None: no load.
     per: str | None = "completed"
     status: str = "200"
-    good_per_second: int = 0
 
     def plan(self, peer_tunnels, seconds, warm_up, patience):
         """For `lab-load`. A peer in TCP mode passes the tunnel's inside without being asked for one."""
@@ -36,23 +37,71 @@ class Workload:
         tunnel = CONNECT if self.tunnel and peer_tunnels else None
         classes = [client("load", sources=sources(self.addresses), connections=self.connections, tunnel=tunnel,
                           request=self.request, kept=self.kept, pace=self.pace)]
-        if self.good_per_second:
-            classes.append(client("good", sources=["198.18.1.250"], connections=256, request=get("/"), kept=False,
-                                  pace={"per_second": self.good_per_second}))
-        return {"target": f"{GATEWAY}:{PORT}", "settle_s": 60, "warm_up_s": 0 if self.per == "held" else warm_up,
-                "duration_s": seconds, "classes": classes}
+        return plan_of(classes, seconds, 0 if self.per == "held" else warm_up)
 
     def smaller(self):
         """The same for a smoke test."""
         return dataclasses.replace(self, connections=min(self.connections, 256))
 
 
+@dataclasses.dataclass(frozen=True)
+class Storm:
+    """Broken clients that ask the gateway for itself, and good clients beside them."""
+
+    # What one of them waits for an answer.
+    patience: float
+    seconds: float = 8
+    addresses: int = 50
+    connections: int = 800
+    # Attempts a second, whatever the answers; otherwise each tries again as soon as it has one.
+    per_second: int | None = None
+    # The name of a capture whose requests are replayed.
+    capture: str | None = None
+    per: str = "attempt"
+
+    def sources(self):
+        """The addresses of the broken clients."""
+        return sources(self.addresses)
+
+    def plan(self, seconds):
+        """For `lab-load`. Nothing is left out: the first second of a storm is a part of it."""
+        pace = {"per_second": self.per_second} if self.per_second else "closed"
+        load = {"name": "load", "patience_s": self.patience, "sources": self.sources(), "connections": self.connections,
+                "tunnel": None, "request": REFUSED, "kept": False, "pace": pace}
+        return plan_of([load], seconds, 0)
+
+    def replay(self, program, capture, seconds):
+        """The command that plays the requests of a capture instead."""
+        return [program, "pcap", "replay", capture, "--to", f"{GATEWAY}:{PORT}", "--retry", "instant",
+                "--source", "198.18.1.0/24", "--clients", self.addresses, "--concurrency", self.connections // self.addresses,
+                "--timeout", self.patience, "--duration", seconds, "--json"]
+
+    def smaller(self):
+        """The same for a smoke test."""
+        if self.per_second:
+            return dataclasses.replace(self, connections=3000, per_second=2000, seconds=1)
+        return dataclasses.replace(self, connections=200, seconds=1)
+
+    def silent_rate(self):
+        """Attempts a second if nobody ever answers: patience is what is left to slow it down."""
+        return None if self.per_second else self.connections / self.patience
+
+
+def plan_of(classes, seconds, warm_up):
+    """What `lab-load` reads."""
+    return {"target": f"{GATEWAY}:{PORT}", "settle_s": 60, "warm_up_s": warm_up, "duration_s": seconds, "classes": classes}
+
+
 WORKLOADS = {
-    # The storm: fifty PCs that retry at once.
+    # Fifty PCs that retry at once, alone: what a refusal costs.
     "refuse": Workload(50, 800, REFUSED, kept=False, status="403"),
     "refuse-64": Workload(16, 64, REFUSED, kept=False, status="403"),
-    # The storm, and 200 good requests a second beside it whose latency is counted from the time they were due.
-    "storm": Workload(50, 800, REFUSED, kept=False, status="403", good_per_second=200),
+    # The same fifty, good clients beside them, and what it does to the gateway's host.
+    "storm": Storm(patience=5),
+    "storm-impatient": Storm(patience=1),
+    # They do not even wait for an answer.
+    "storm-open": Storm(patience=1, seconds=5, connections=24_000, per_second=20_000),
+    "replay": Storm(patience=5, capture="storm.pcap"),
     "forward": Workload(16, 64, get("/"), kept=True),
     "connect": Workload(16, 64, get("/"), kept=False, tunnel=True),
     "bulk": Workload(4, 4, get("/big"), kept=True, tunnel=True, per="gbit"),

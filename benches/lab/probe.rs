@@ -1,0 +1,133 @@
+//! The good client of the lab: one request after the other at fixed times, each on a new connection, and how long each took.
+//!
+//! `lab-probe ADDRESS RATE SOURCE...`: asks ADDRESS with the head on standard input, RATE times a second, until SIGTERM; from
+//! then on nothing new is begun. What comes out is one JSON array of `[due, latency, status]`, a triple for each request, in
+//! microseconds of the monotonic clock; status 0 means that no complete answer came within 5 s.
+//!
+//! It is a process of its own, so that a storm's generator cannot make it late, and keeps every single latency, so that the
+//! recovery after a storm can be seen. Latency counts from when a request was due, not from when it was sent.
+#![expect(clippy::print_stdout, reason = "a tool that only the lab talks to")]
+
+use std::cell::RefCell;
+use std::io::{self, Read};
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::LocalSet;
+use tokio::time::timeout;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+const LARGEST_ANSWER: usize = 64 * 1024;
+
+/// Where, how often, from where, and what.
+struct Probe {
+    target: SocketAddr,
+    every: Duration,
+    sources: Vec<IpAddr>,
+    request: Vec<u8>,
+}
+
+fn main() -> io::Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let usage = || io::Error::other("lab-probe ADDRESS RATE SOURCE... <REQUEST");
+    let target = arguments.next().ok_or_else(usage)?.parse().map_err(io::Error::other)?;
+    let rate: u32 = arguments.next().ok_or_else(usage)?.parse().map_err(io::Error::other)?;
+    let sources = arguments.map(|source| source.parse().map_err(io::Error::other)).collect::<io::Result<Vec<_>>>()?;
+    let mut request = Vec::new();
+    io::stdin().read_to_end(&mut request)?;
+    let probe = Probe { target, every: Duration::from_secs(1) / rate.max(1), sources, request };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = LocalSet::new();
+    let seen = local.block_on(&runtime, ask_until_told(Arc::new(probe)))?;
+    println!("{}", serde_json::to_string(&seen)?);
+    Ok(())
+}
+
+/// Asks at every tick of a timer; afterwards waits for what is still on its way.
+async fn ask_until_told(probe: Arc<Probe>) -> io::Result<Vec<(u64, u64, u16)>> {
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    let mut ending = signal(SignalKind::terminate())?;
+    // tokio's own timers are rounded up to the next millisecond.
+    let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+    let ticks = AsyncFd::new(rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?)?;
+    let every = Timespec::try_from(probe.every).map_err(io::Error::other)?;
+    let (begun, zero) = (Instant::now(), monotonic_us());
+    let value = Itimerspec { it_interval: every, it_value: every };
+    rustix::time::timerfd_settime(ticks.get_ref(), TimerfdTimerFlags::empty(), &value)?;
+    let (mut number, mut asking) = (0_u32, tokio::task::JoinSet::new());
+    loop {
+        let mut ready = tokio::select! {
+            _ = ending.recv() => break,
+            ready = ticks.readable() => ready?,
+        };
+        let mut count = [0; 8];
+        let Ok(read) = ready.try_io(|timer| Ok(rustix::io::read(timer, &mut count)?)) else { continue };
+        read?;
+        for _ in 0..u64::from_ne_bytes(count) {
+            number = number.saturating_add(1);
+            let due = probe.every.saturating_mul(number);
+            let (probe, seen, source) = (Arc::clone(&probe), Rc::clone(&seen), number);
+            asking.spawn_local(async move {
+                let source = probe.sources.get(source as usize % probe.sources.len().max(1)).copied();
+                let status = timeout(PATIENCE, ask(&probe, source)).await.ok().and_then(Result::ok).unwrap_or_default();
+                let latency = (begun + due).elapsed();
+                seen.borrow_mut().push((zero.saturating_add(micros(due)), micros(latency), status));
+            });
+        }
+    }
+    while asking.join_next().await.is_some() {}
+    Ok(seen.take())
+}
+
+/// One request on a new connection; the status of a complete answer.
+async fn ask(probe: &Probe, source: Option<IpAddr>) -> io::Result<u16> {
+    let socket = if probe.target.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    if let Some(source) = source {
+        socket.bind(SocketAddr::new(source, 0))?;
+    }
+    let mut stream = socket.connect(probe.target).await?;
+    stream.write_all(&probe.request).await?;
+    let mut answer = Vec::with_capacity(1024);
+    loop {
+        let ended = stream.read_buf(&mut answer).await? == 0;
+        if let Some(status) = complete(&answer, ended) {
+            return Ok(status);
+        }
+        if ended || answer.len() > LARGEST_ANSWER {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
+
+/// The status of an answer, once all of it is there: as long as it says, or as long as it lasts.
+fn complete(answer: &[u8], ended: bool) -> Option<u16> {
+    let mut fields = [httparse::EMPTY_HEADER; 64];
+    let mut response = httparse::Response::new(&mut fields);
+    let httparse::Status::Complete(head) = response.parse(answer).ok()? else { return None };
+    let body = answer.get(head..).unwrap_or_default();
+    let field = |name: &str| response.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name));
+    let done = if field("transfer-encoding").is_some() {
+        body.ends_with(b"0\r\n\r\n")
+    } else if let Some(length) = field("content-length") {
+        std::str::from_utf8(length.value).ok()?.trim().parse::<usize>().is_ok_and(|length| body.len() >= length)
+    } else {
+        ended
+    };
+    done.then_some(response.code?)
+}
+
+fn monotonic_us() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    u64::try_from(now.tv_sec * 1_000_000 + now.tv_nsec / 1000).unwrap_or_default()
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
