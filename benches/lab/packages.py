@@ -83,7 +83,7 @@ def machine():
         "cpu": cpu[1].strip() if cpu else "unknown",
         "cores": os.cpu_count(),
         "memory_gb": round(int(memory[1]) / 1e6) if memory else None,
-        "kernel": os.uname().release,
+        "kernel": re.match(r"[\d.]*\d", os.uname().release)[0],
         "system": re.sub(r'^PRETTY_NAME="?|"$', "", output("grep", "PRETTY_NAME", "/etc/os-release")),
     }
 

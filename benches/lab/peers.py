@@ -154,6 +154,7 @@ coredump_dir @DIR@
 acl own dst @GATEWAY@
 http_access deny own
 http_access allow all
+visible_hostname gateway
 via off
 forwarded_for delete
 shutdown_lifetime 0 seconds

@@ -15,15 +15,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
-use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Requests that are due and not begun; the clock waits then, and makes up for it.
+const MOST_LATE: usize = 4096;
 const LARGEST_ANSWER: usize = 64 * 1024;
 
 /// Where, how often, from where, and what.
@@ -50,37 +51,38 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// Asks at every tick of a timer; afterwards waits for what is still on its way.
+/// Asks whenever it is time; afterwards waits for what is still on its way.
 async fn ask_until_told(probe: Arc<Probe>) -> io::Result<Vec<(u64, u64, u16)>> {
     let seen = Rc::new(RefCell::new(Vec::new()));
     let mut ending = signal(SignalKind::terminate())?;
-    // tokio's own timers are rounded up to the next millisecond.
-    let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
-    let ticks = AsyncFd::new(rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?)?;
-    let every = Timespec::try_from(probe.every).map_err(io::Error::other)?;
     let (begun, zero) = (Instant::now(), monotonic_us());
-    let value = Itimerspec { it_interval: every, it_value: every };
-    rustix::time::timerfd_settime(ticks.get_ref(), TimerfdTimerFlags::empty(), &value)?;
-    let (mut number, mut asking) = (0_u32, tokio::task::JoinSet::new());
-    loop {
-        let mut ready = tokio::select! {
-            _ = ending.recv() => break,
-            ready = ticks.readable() => ready?,
-        };
-        let mut count = [0; 8];
-        let Ok(read) = ready.try_io(|timer| Ok(rustix::io::read(timer, &mut count)?)) else { continue };
-        read?;
-        for _ in 0..u64::from_ne_bytes(count) {
-            number = number.saturating_add(1);
-            let due = probe.every.saturating_mul(number);
-            let (probe, seen, source) = (Arc::clone(&probe), Rc::clone(&seen), number);
-            asking.spawn_local(async move {
-                let source = probe.sources.get(source as usize % probe.sources.len().max(1)).copied();
-                let status = timeout(PATIENCE, ask(&probe, source)).await.ok().and_then(Result::ok).unwrap_or_default();
-                let latency = (begun + due).elapsed();
-                seen.borrow_mut().push((zero.saturating_add(micros(due)), micros(latency), status));
-            });
+    let (clock, mut ticks) = mpsc::channel(MOST_LATE);
+    let every = probe.every;
+    // A thread tells the time: tokio's own timers are rounded up to the next millisecond.
+    std::thread::spawn(move || {
+        let mut due = Duration::ZERO;
+        loop {
+            due = due.saturating_add(every);
+            std::thread::sleep((begun + due).saturating_duration_since(Instant::now()));
+            if clock.blocking_send(due).is_err() {
+                return;
+            }
         }
+    });
+    let (mut number, mut asking) = (0_usize, tokio::task::JoinSet::new());
+    loop {
+        let due = tokio::select! {
+            _ = ending.recv() => break,
+            due = ticks.recv() => due.unwrap_or_default(),
+        };
+        let source = probe.sources.get(number % probe.sources.len().max(1)).copied();
+        number = number.wrapping_add(1);
+        let (probe, seen) = (Arc::clone(&probe), Rc::clone(&seen));
+        asking.spawn_local(async move {
+            let status = timeout(PATIENCE, ask(&probe, source)).await.ok().and_then(Result::ok).unwrap_or_default();
+            let latency = (begun + due).elapsed();
+            seen.borrow_mut().push((zero.saturating_add(micros(due)), micros(latency), status));
+        });
     }
     while asking.join_next().await.is_some() {}
     Ok(seen.take())
