@@ -14,7 +14,7 @@ mod tests;
 mod tunnel;
 mod wlan;
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 pub use self::counters::{Counters, Kind};
 use self::fragment::Fragments;
@@ -77,13 +77,15 @@ impl Decoder {
         let Self { counters, fragments, datagrams } = self;
         counters.frames += 1;
         let mut way = Way { counters, fragments, time: frame.time, ends: Ends::NOBODY };
-        let mut end = link::first(frame.link).and_then(|next| way.follow(next, Piece::of_frame(frame)));
+        let mut piece = Piece::of_frame(frame);
+        let mut end = link::first(frame.link).and_then(|next| way.follow(next, &mut piece));
         for datagram in datagrams {
             let Err(Stop::Datagram(next)) = end else { break };
             way.fragments.take(datagram);
-            end = way.follow(next, Piece::whole(datagram));
+            piece = Piece::whole(datagram);
+            end = way.follow(next, &mut piece);
         }
-        match end.and_then(|piece| tcp::segment(way.ends, piece)) {
+        match end.and_then(|()| tcp::segment(way.ends, &piece)) {
             Ok(segment) => {
                 counters.segments += 1;
                 counters.cut_segments += u64::from(segment.cut > 0);
@@ -149,18 +151,6 @@ enum Ends {
 impl Ends {
     /// Before the first IP header.
     const NOBODY: Self = Self::V4(Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED);
-
-    const fn with_ports(self, source: u16, destination: u16) -> (SocketAddr, SocketAddr) {
-        match self {
-            Self::V4(from, to) => {
-                (SocketAddr::V4(SocketAddrV4::new(from, source)), SocketAddr::V4(SocketAddrV4::new(to, destination)))
-            }
-            Self::V6(from, to) => (
-                SocketAddr::V6(SocketAddrV6::new(from, source, 0, 0)),
-                SocketAddr::V6(SocketAddrV6::new(to, destination, 0, 0)),
-            ),
-        }
-    }
 }
 
 /// Why there is no segment in a frame.
@@ -193,37 +183,37 @@ struct Way<'d> {
 }
 
 impl Way<'_> {
-    /// Header by header to that of TCP.
-    fn follow<'b>(&mut self, mut next: Next, mut piece: Piece<'b>) -> Result<Piece<'b>, Stop> {
+    /// Takes headers off until TCP's is the next.
+    fn follow(&mut self, mut next: Next, piece: &mut Piece<'_>) -> Result<(), Stop> {
         for _ in 0..MAX_HEADERS {
             next = match next {
-                Next::Ethernet => link::ethernet(&mut piece),
-                Next::Vlan => link::vlan(&mut piece),
-                Next::Llc => link::llc(&mut piece),
-                Next::Cooked => link::cooked(&mut piece),
-                Next::Cooked2 => link::cooked2(&mut piece),
-                Next::Null => link::null(&mut piece),
-                Next::Ppp => link::ppp(&mut piece),
-                Next::Pppoe => link::pppoe(&mut piece),
-                Next::Hdlc => link::hdlc(&mut piece),
-                Next::Nflog => link::nflog(&mut piece),
-                Next::Radiotap => wlan::radiotap(&mut piece),
-                Next::Wlan => wlan::data(&mut piece),
-                Next::Mpls => tunnel::mpls(&mut piece),
-                Next::Ip => ip::version(&piece),
-                Next::Ipv4 => self.ipv4(&mut piece),
-                Next::Ipv6 => self.ipv6(&mut piece),
-                Next::Extension(unit) => self.extension(unit, &mut piece),
-                Next::FragmentHeader => self.fragment_header(&mut piece),
-                Next::Udp => tunnel::udp(&mut piece),
-                Next::Tcp => return Ok(piece),
-                Next::Gre => tunnel::gre(&mut piece),
-                Next::Erspan3 => tunnel::erspan3(&mut piece),
-                Next::Wccp => tunnel::wccp(&mut piece),
-                Next::Vxlan => tunnel::vxlan(&mut piece),
-                Next::Geneve => tunnel::geneve(&mut piece),
-                Next::Gtp => tunnel::gtp(&mut piece),
-                Next::GtpExtension => tunnel::gtp_extension(&mut piece),
+                Next::Ethernet => link::ethernet(piece),
+                Next::Vlan => link::vlan(piece),
+                Next::Llc => link::llc(piece),
+                Next::Cooked => link::cooked(piece),
+                Next::Cooked2 => link::cooked2(piece),
+                Next::Null => link::null(piece),
+                Next::Ppp => link::ppp(piece),
+                Next::Pppoe => link::pppoe(piece),
+                Next::Hdlc => link::hdlc(piece),
+                Next::Nflog => link::nflog(piece),
+                Next::Radiotap => wlan::radiotap(piece),
+                Next::Wlan => wlan::data(piece),
+                Next::Mpls => tunnel::mpls(piece),
+                Next::Ip => ip::version(piece),
+                Next::Ipv4 => self.ipv4(piece),
+                Next::Ipv6 => self.ipv6(piece),
+                Next::Extension(unit) => self.extension(unit, piece),
+                Next::FragmentHeader => self.fragment_header(piece),
+                Next::Udp => tunnel::udp(piece),
+                Next::Tcp => return Ok(()),
+                Next::Gre => tunnel::gre(piece),
+                Next::Erspan3 => tunnel::erspan3(piece),
+                Next::Wccp => tunnel::wccp(piece),
+                Next::Vxlan => tunnel::vxlan(piece),
+                Next::Geneve => tunnel::geneve(piece),
+                Next::Gtp => tunnel::gtp(piece),
+                Next::GtpExtension => tunnel::gtp_extension(piece),
             }?;
         }
         Err(Stop::TooDeep)
