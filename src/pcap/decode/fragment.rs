@@ -108,6 +108,14 @@ impl Fragments {
         std::mem::swap(&mut self.complete, place);
     }
 
+    /// Datagrams that wait, and what their buffers take.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> (usize, usize) {
+        let bytes = self.waiting.iter().map(|datagram| datagram.bytes.capacity()).sum();
+        assert_eq!(self.bytes, bytes);
+        (self.waiting.len(), bytes)
+    }
+
     fn forget_oldest(&mut self) {
         let forgotten = self.waiting.pop_front().map_or(0, |datagram| datagram.bytes.len());
         self.bytes = self.bytes.saturating_sub(forgotten);

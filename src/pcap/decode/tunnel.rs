@@ -4,7 +4,8 @@ use super::link::ethertype;
 use super::piece::Piece;
 use super::{Kind, Next, Step, Stop};
 
-/// RFC 3032 section 2.1: a label. What is under the last of them no number tells (RFC 4928 section 3).
+/// RFC 3032 section 2.1: a label. What is under the last of them no number tells: IP by its version (RFC 4928 section 3), or else
+/// Ethernet, perhaps behind the control word of a pseudowire (RFC 4385 section 3), which begins as many addresses do.
 pub(super) fn mpls(piece: &mut Piece<'_>) -> Step {
     let &[_, _, bottom, _] = piece.header()?;
     if bottom & 1 == 0 {
@@ -12,12 +13,17 @@ pub(super) fn mpls(piece: &mut Piece<'_>) -> Step {
     }
     let &[first] = piece.peek()?;
     match first >> 4 {
-        4 => Ok(Next::Ipv4),
-        6 => Ok(Next::Ipv6),
-        // The control word of a pseudowire (RFC 4385 section 3).
-        0 => piece.skip(4).map(|()| Next::Ethernet),
-        _ => Ok(Next::Ethernet),
+        4 => return Ok(Next::Ipv4),
+        6 => return Ok(Next::Ipv6),
+        0 => {
+            let frame: &[u8; 14] = piece.peek()?;
+            if ethertype(u16::from_be_bytes([frame[12], frame[13]])).is_err() {
+                piece.skip(4)?;
+            }
+        }
+        _ => {}
     }
+    Ok(Next::Ethernet)
 }
 
 /// RFC 2784, RFC 2890, and PPTP's kind (RFC 2637 section 4.1).
