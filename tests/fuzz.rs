@@ -54,6 +54,11 @@ fn policies() {
     all_hold("policy", properties::policy::holds);
 }
 
+#[test]
+fn captures() {
+    all_hold("capture", properties::capture::holds);
+}
+
 /// The oracle of the policy reads numbers as this system's resolver does, which is asked nothing that is not a number.
 #[test]
 fn numbers_are_addresses_to_the_oracle_as_to_the_system() {

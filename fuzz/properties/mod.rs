@@ -3,6 +3,7 @@
 //! Each `holds` panics where its property does not, and says whether the input came as far as the property's last comparison:
 //! a corpus none of whose inputs does proves nothing.
 
+pub mod capture;
 pub mod chunked;
 pub mod codec;
 pub mod head;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::LONGEST;
+
 /// Damages that are described; the others are counted.
 const DESCRIBED: usize = 64;
 
@@ -98,11 +100,11 @@ impl fmt::Display for Fault {
             Self::Original(length) => write!(f, "a packet that was {length} bytes long on the wire"),
             Self::Zeros => write!(f, "zeros where a packet should begin"),
             Self::Unlikely => write!(f, "a packet with a strange length or time, and no packet after it"),
-            Self::Truncated(missing) => write!(f, "the file ends {missing} bytes before what begins here does"),
-            Self::BlockLength(length) => write!(f, "a block of {length} bytes, which cannot be"),
+            Self::Truncated(missing) => write!(f, "what begins here would end {missing} bytes after the file does"),
+            Self::BlockLength(length) => write!(f, "a block of {length} bytes: no multiple of 4 from 12 to {LONGEST}"),
             Self::BlockEnd(first, last) => write!(f, "a block of {first} bytes that ends as one of {last}"),
             Self::BlockContent(kind, length) => {
-                write!(f, "a block of type {kind} and {length} bytes that is too short")
+                write!(f, "a block of type {kind} and {length} bytes, too few for what it should hold")
             }
             Self::ByteOrder => write!(f, "a section header without a byte-order mark"),
             Self::Interface(id) => write!(f, "a packet of interface {id}, which is not described before it"),

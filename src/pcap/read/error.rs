@@ -40,10 +40,12 @@ impl ReadError {
             return Self::Empty;
         }
         let (begin, _) = bytes.split_at_checked(8).unwrap_or((bytes, &[]));
-        let hint = OTHERS.iter().find(|(magic, _)| bytes.starts_with(magic)).map_or(
-            "give a pcap or pcapng file, as tcpdump, dumpcap and Wireshark write them; it may be compressed with gzip or zstd",
-            |(_, hint)| hint,
-        );
+        let other = OTHERS.iter().find(|(magic, _)| bytes.starts_with(magic)).map(|(_, hint)| *hint);
+        let hint = other.unwrap_or(if bytes.len() < super::legacy::HEADER {
+            "it ends within the header: was the capture stopped, or the copy cut off?"
+        } else {
+            "give a pcap or pcapng file, as tcpdump, dumpcap and Wireshark write them; it may be compressed with gzip or zstd"
+        });
         Self::NotACapture { begins: begin.escape_ascii().to_string(), hint }
     }
 }

@@ -30,7 +30,7 @@ pub(super) fn begins(bytes: &[u8]) -> bool {
 }
 
 /// The header of a record: seconds, fraction, bytes captured, bytes on the wire.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default, PartialEq)]
 struct Head {
     seconds: u32,
     fraction: u32,
@@ -161,7 +161,7 @@ impl Legacy {
 
     #[cold]
     fn judge_unusual<R: Read>(&self, head: Head, window: &mut Window<R>) -> Result<(), Fault> {
-        if head.seconds == 0 && head.fraction == 0 && head.captured == 0 && head.original == 0 {
+        if head == Head::default() {
             return Err(Fault::Zeros);
         }
         let length = self.head + head.captured as usize;
@@ -175,7 +175,7 @@ impl Legacy {
             next.captured <= self.limit
                 && next.original <= ORIGINAL
                 && (next.captured <= next.original || head.original < head.captured)
-                && next.original > 0
+                && next != Head::default()
                 && (near(head.seconds) || self.last.is_some_and(near))
         });
         if follows || super::capture_begins(window.bytes().get(length..).unwrap_or_default()) {

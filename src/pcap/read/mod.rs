@@ -23,8 +23,9 @@ pub use self::damage::{Counters, Damage};
 pub use self::error::ReadError;
 pub use self::source::{decompressed, open};
 
-/// The longest record or block that is read; one that claims to be longer is damage. Bounds the buffer: 32 MiB.
-const LONGEST: u32 = 8 * 1024 * 1024;
+/// The longest record or block that is read; one that claims to be longer is damage. With the headers around it, it fits into
+/// 8 MiB, and so the window into 16 MiB. Longer ones are file transfers over USB and logs of keys, of no use here.
+const LONGEST: u32 = 8 * 1024 * 1024 - 64;
 
 /// One captured packet.
 #[derive(Clone, Copy, Debug)]

@@ -3,8 +3,8 @@
 use std::io::Read;
 
 use pcap_parser::{
-    BOM_MAGIC, CB_MAGIC, DCB_MAGIC, DSB_MAGIC, EPB_MAGIC, IDB_MAGIC, ISB_MAGIC, NRB_MAGIC, OptionCode, PcapNGOption,
-    SHB_MAGIC, SJE_MAGIC, SPB_MAGIC, parse_interfacedescriptionblock_be, parse_interfacedescriptionblock_le,
+    BOM_MAGIC, CB_MAGIC, DCB_MAGIC, DSB_MAGIC, EPB_MAGIC, IDB_MAGIC, ISB_MAGIC, NRB_MAGIC, OptionCode, SHB_MAGIC,
+    SJE_MAGIC, SPB_MAGIC,
 };
 
 use super::damage::{Fault, Ledger};
@@ -18,8 +18,6 @@ const PB_MAGIC: u32 = 2;
 pub(super) const SECTION: usize = 28;
 /// Interfaces of a section; more are not described, and their packets left out.
 const INTERFACES: usize = 65_536;
-/// Descriptions of an interface that are longer are not read, for each option costs more memory than its four bytes.
-const DESCRIPTION: usize = 256 * 1024;
 /// Blocks that are longer prove no place in a file to be the begin of a block.
 const AHEAD: usize = 1024 * 1024;
 /// The type, both lengths, and what stands before the data of an enhanced packet block.
@@ -45,7 +43,7 @@ struct Clock {
 enum Unit {
     /// So many nanoseconds.
     Nanoseconds(u64),
-    /// So many of them are a nanosecond.
+    /// The so-manyth part of one. The finest that can be written are so small that no count of them is a nanosecond.
     Parts(u128),
     /// A second has 2 to the power of this.
     Binary(u32),
@@ -57,7 +55,6 @@ impl Clock {
         let unit = match (resolution >> 7, power) {
             (1, _) => Unit::Binary(power),
             (_, 0..=9) => Unit::Nanoseconds(10_u64.pow(9 - power)),
-            // Such fine parts fit into no nanosecond: the time stays at the offset.
             _ => Unit::Parts(10_u128.saturating_pow(power - 9)),
         };
         Self { unit, offset_s }
@@ -107,8 +104,8 @@ const fn least(kind: u32) -> Option<usize> {
         EPB_MAGIC | PB_MAGIC => AROUND + PACKET,
         ISB_MAGIC => AROUND + 12,
         IDB_MAGIC | DSB_MAGIC => AROUND + 8,
-        SPB_MAGIC | NRB_MAGIC | CB_MAGIC | DCB_MAGIC => AROUND + 4,
-        SJE_MAGIC => AROUND,
+        SPB_MAGIC | CB_MAGIC | DCB_MAGIC => AROUND + 4,
+        NRB_MAGIC | SJE_MAGIC => AROUND,
         _ => return None,
     })
 }
@@ -211,40 +208,38 @@ impl Section {
                 let captured = original.min(snaplen).min(u32::try_from(length - AROUND - 4).unwrap_or(u32::MAX));
                 Ok(Content::Packet { time: None, link: interface.link, at: 12, captured, original })
             }
-            IDB_MAGIC => self.describe(block).map(|()| Content::Description),
+            IDB_MAGIC if self.interfaces.len() >= INTERFACES => Err(Fault::Interfaces(INTERFACES)),
+            IDB_MAGIC => self.describe(block).map(|()| Content::Description).ok_or_else(short),
             SHB_MAGIC => Ok(Content::Description),
             _ => Ok(Content::Other),
         }
     }
 
-    /// Notes an interface. One that cannot be read is noted too, for packets name them by their number.
-    fn describe(&mut self, block: &[u8]) -> Result<(), Fault> {
-        if self.interfaces.len() >= INTERFACES {
-            return Err(Fault::Interfaces(INTERFACES));
+    /// Notes an interface. Its options are read one by one: the parser's own description holds all of them, in eight times
+    /// their memory, and reads the offset in one byte order only.
+    fn describe(&mut self, block: &[u8]) -> Option<()> {
+        let order = self.order;
+        let (fixed, options) = block.get(8..block.len().checked_sub(4)?)?.split_first_chunk::<8>()?;
+        let [a, b, ..] = *fixed;
+        let (mut resolution, mut offset_s) = (6, 0);
+        let mut rest = options;
+        while let Ok((after, option)) = order.option(rest) {
+            match option.code {
+                OptionCode::EndOfOpt => break,
+                OptionCode::IfTsresol => resolution = option.value().first().copied().unwrap_or(resolution),
+                OptionCode::IfTsoffset => {
+                    offset_s = option.value().first_chunk().map_or(offset_s, |seconds| order.i64(*seconds));
+                }
+                _ => {}
+            }
+            rest = after;
         }
-        let (fixed, _) = block.split_at_checked(DESCRIPTION).unwrap_or((block, &[]));
-        let parse = match self.order {
-            Order::Little => parse_interfacedescriptionblock_le,
-            Order::Big => parse_interfacedescriptionblock_be,
-        };
-        let Ok((_, description)) = parse(fixed) else {
-            return Err(Fault::BlockContent(IDB_MAGIC, u32::try_from(block.len()).unwrap_or(u32::MAX)));
-        };
-        // Not the parser's own: it reads the offset in one byte order only.
-        let option = |code| {
-            let options = description.options.iter().take_while(|option| option.code != OptionCode::EndOfOpt);
-            options.filter(|option| option.code == code).map(PcapNGOption::value).next()
-        };
-        let resolution = option(OptionCode::IfTsresol).and_then(|value| value.first().copied()).unwrap_or(6);
-        let offset =
-            option(OptionCode::IfTsoffset).and_then(|value| value.first_chunk::<8>()).map(|value| match self.order {
-                Order::Little => i64::from_le_bytes(*value),
-                Order::Big => i64::from_be_bytes(*value),
-            });
-        let link = u16::try_from(description.linktype.0).unwrap_or(u16::MAX);
-        let clock = Clock::new(resolution, offset.unwrap_or(0));
-        self.interfaces.push(Interface { link, snaplen: description.snaplen, clock });
-        Ok(())
+        self.interfaces.push(Interface {
+            link: order.u16([a, b]),
+            snaplen: order.u32_at(fixed, 4)?,
+            clock: Clock::new(resolution, offset_s),
+        });
+        Some(())
     }
 
     /// Moves on to the next place where a block of a known type begins whose lengths agree, or another capture, or to the end.

@@ -1,5 +1,8 @@
 //! Byte orders.
 
+use pcap_parser::nom::IResult;
+use pcap_parser::{PcapError, PcapNGOption, parse_option_be, parse_option_le};
+
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Order {
     Little,
@@ -20,6 +23,21 @@ impl Order {
         match self {
             Self::Little => u32::from_le_bytes(bytes),
             Self::Big => u32::from_be_bytes(bytes),
+        }
+    }
+
+    pub(super) const fn i64(self, bytes: [u8; 8]) -> i64 {
+        match self {
+            Self::Little => i64::from_le_bytes(bytes),
+            Self::Big => i64::from_be_bytes(bytes),
+        }
+    }
+
+    /// The option of a pcapng block that `bytes` begin with, and what follows it.
+    pub(super) fn option(self, bytes: &[u8]) -> IResult<&[u8], PcapNGOption<'_>, PcapError<&[u8]>> {
+        match self {
+            Self::Little => parse_option_le(bytes),
+            Self::Big => parse_option_be(bytes),
         }
     }
 

@@ -48,8 +48,9 @@ impl<R: Read> Window<R> {
         self.len() >= wanted
     }
 
-    /// Moves what is left to the front if at least as much has been used: so no byte pays for more than one move. Otherwise
-    /// grows; what is left is less than is wanted, so memory stays below four times the most that is ever wanted.
+    /// Moves what is left to the front if at least as much has been used: so each byte pays for at most one move. Otherwise
+    /// more than half is left, and still less than is wanted: memory doubles. It never exceeds twice the most that is ever
+    /// wanted, rounded up to a power of two.
     fn make_room(&mut self) {
         let left = self.len();
         if self.start > 0 && self.start >= left {
