@@ -104,4 +104,9 @@ impl<R> Window<R> {
     pub(super) fn take_failure(&mut self) -> Option<io::Error> {
         self.failure.take()
     }
+
+    #[cfg(test)]
+    pub(super) const fn memory(&self) -> usize {
+        self.memory.len()
+    }
 }
