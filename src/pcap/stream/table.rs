@@ -164,7 +164,8 @@ impl<S: Default> Table<S> {
     /// Whether a segment on known ports is the first of another conversation.
     ///
     /// A SYN is, unless it repeats the one that is known and nobody has said FIN since (so does tshark, whose count of
-    /// conversations this is). The answer to a SYN is, if both of its numbers are new: the SYN itself was not captured.
+    /// conversations this is). The answer to a SYN is, if both of its numbers are new: the SYN itself was not captured; and if it
+    /// comes after the end of a conversation in which that side had sent none: whatever ended it, the client did not believe it.
     pub(super) fn begins_anew(&self, place: Place, segment: &Segment<'_>) -> bool {
         let flags = segment.flags & (SYN | ACK);
         if segment.flags & RST != 0 || flags & SYN == 0 {
@@ -183,7 +184,8 @@ impl<S: Default> Table<S> {
         if flags == SYN {
             ended || differs(own, segment.sequence)
         } else {
-            own != Some(segment.sequence) && differs(other, segment.acknowledgement.wrapping_sub(1))
+            let unbelieved = own.is_none() && matches!(place, Place::Closed(_));
+            unbelieved || own != Some(segment.sequence) && differs(other, segment.acknowledgement.wrapping_sub(1))
         }
     }
 }

@@ -375,6 +375,16 @@ fn a_refused_connection() {
     assert_eq!(capture.heard(), "1opened");
 }
 
+/// Linux takes no refusal whose timestamp is not its own (RFC 7323 section 3.2), which hides the rest from whoever believes it.
+#[test]
+fn a_refusal_that_the_client_did_not_believe() {
+    let mut capture = Capture::new();
+    capture.c(SYN, 0, 0, "").s(RST | ACK, 0, 1, "").s(FIN | ACK, 0, 1, "");
+    assert_eq!(capture.heard(), "opened Reset(Server)");
+    capture.s(SYN | ACK, 0, 1, "").c(ACK, 1, 1, "a").s(ACK, 1, 2, "b");
+    assert_eq!(capture.finish(), "1opened 1C'a' 1S'b' 1Open");
+}
+
 #[test]
 fn ports_are_used_again() {
     let mut capture = Capture::new();
@@ -382,7 +392,7 @@ fn ports_are_used_again() {
     capture.isn = [90_000, 100];
     capture.handshake().c(ACK, 1, 1, "b");
     assert_eq!(capture.heard(), "opened C'a' C(1) C'c' Open 1opened 1C'b'");
-    capture.c(FIN | ACK, 2, 1, "").c(SYN, 0, 0, "");
+    capture.c(FIN | ACK, 2, 1, "").c(SYN, 0, 0, "").s(SYN | ACK, 0, 1, "");
     assert_eq!(capture.heard(), "1C. 1Open 2opened", "the same number, but after a FIN");
     capture.s(RST | ACK, 0, 1, "").s(SYN | ACK, 0, 1, "").c(ACK, 1, 1, "late");
     assert_eq!(capture.heard(), "2Reset(Server)");
