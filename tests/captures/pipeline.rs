@@ -1,11 +1,12 @@
 //! A capture through all rooms: what is found in it.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 
 use floodgate::pcap::Time;
 use floodgate::pcap::decode::Decoder;
-use floodgate::pcap::http::{Interpreter, Request, Witness};
+use floodgate::pcap::http::{Answer, Interpreter, Request, Witness};
 use floodgate::pcap::read::{self, Reader};
 use floodgate::pcap::stream::{Conversation, Limits, Streams};
 
@@ -17,6 +18,7 @@ pub(crate) struct Asked {
     pub(crate) method: String,
     pub(crate) target: String,
     pub(crate) host: Option<String>,
+    pub(crate) agent: Option<String>,
 }
 
 /// What is found in a capture.
@@ -26,6 +28,8 @@ pub(crate) struct Found {
     pub(crate) conversations: u64,
     /// In the order in which their heads were complete.
     pub(crate) requests: Vec<Asked>,
+    /// How many answers of each status.
+    pub(crate) answers: BTreeMap<u16, u64>,
 }
 
 /// tshark shows bytes that are no UTF-8 as replacement characters too.
@@ -41,7 +45,12 @@ impl Witness for Found {
             method: text(request.method),
             target: text(request.target),
             host: request.host.map(text),
+            agent: request.user_agent.map(text),
         });
+    }
+
+    fn answer(&mut self, _: &Conversation, answer: &Answer<'_>) {
+        *self.answers.entry(answer.status).or_default() += 1;
     }
 }
 

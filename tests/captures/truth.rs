@@ -1,5 +1,6 @@
 //! What tshark found in a capture, and how what we find differs from it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -15,6 +16,7 @@ pub(crate) struct Truth {
     packets: u64,
     conversations: u64,
     requests: Vec<Asked>,
+    answers: BTreeMap<u16, u64>,
     /// How many requests there may be. More than one number is right only where segments were lost: then it depends on whether
     /// a reader needs the whole of a message to tell it. tshark's count with and without reassembly, and that of the request
     /// lines in the bytes, are the range.
@@ -40,6 +42,7 @@ impl Truth {
             packets: truth["counts"]["packets"].as_u64().unwrap(),
             conversations: truth["tcp"]["conversations"].as_u64().unwrap(),
             requests,
+            answers: truth["http"]["tcp_responses"].as_object().unwrap().iter().map(answers).collect(),
             range,
         }
     }
@@ -52,6 +55,13 @@ impl Truth {
         {
             if ours != theirs {
                 differences.push(format!("{ours} {what}, tshark {theirs}"));
+            }
+        }
+        // tshark tells an answer when its body is complete, we when its head is: of lost or unended bodies it tells none.
+        for (status, theirs) in &self.answers {
+            let ours = found.answers.get(status).copied().unwrap_or(0);
+            if ours < *theirs {
+                differences.push(format!("{ours} answers {status}, tshark {theirs}"));
             }
         }
         let mut extra = found.requests.clone();
@@ -87,9 +97,10 @@ fn in_conversations<'a>(requests: impl Iterator<Item = &'a Asked>) -> Vec<&'a As
 }
 
 fn line(asked: &Asked) -> String {
-    let Asked { client, server, method, target, host } = asked;
-    let host = host.as_ref().map_or_else(String::new, |host| format!(" Host: {host}"));
-    format!("{client} > {server} {method} {target}{host}")
+    let Asked { client, server, method, target, host, agent } = asked;
+    let field =
+        |name, value: &Option<String>| value.as_ref().map_or_else(String::new, |value| format!(" {name}: {value}"));
+    format!("{client} > {server} {method} {target}{}{}", field("Host", host), field("User-Agent", agent))
 }
 
 fn asked(request: &Value) -> Asked {
@@ -104,7 +115,12 @@ fn asked(request: &Value) -> Asked {
         method: text("method").unwrap(),
         target: text("target").unwrap(),
         host: text("host"),
+        agent: text("user_agent"),
     }
+}
+
+fn answers((status, count): (&String, &Value)) -> (u16, u64) {
+    (status.parse().unwrap(), count.as_u64().unwrap())
 }
 
 fn list(value: &Value) -> &[Value] {
