@@ -36,7 +36,7 @@ pub enum Target<'b> {
 
 impl<'b> Target<'b> {
     /// Splits the target of a request with `method`; the bytes hold no white space and no controls.
-    pub(super) fn parse(method: &[u8], raw: &'b [u8]) -> Result<Self, HeadError> {
+    pub(crate) fn parse(method: &[u8], raw: &'b [u8]) -> Result<Self, HeadError> {
         if method == b"CONNECT" {
             return if names_port(raw) {
                 Ok(Self::Authority(raw))

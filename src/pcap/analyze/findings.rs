@@ -61,6 +61,8 @@ pub struct Counters {
     pub untracked: u64,
     /// The other counters of the rooms before: name and count, in their order; zeros left out.
     pub others: Vec<(&'static str, u64)>,
+    /// What the packets held that are no TCP, the most frequent first.
+    pub kinds: Vec<(String, u64)>,
 }
 
 /// A proxy and all that concerns it.
@@ -80,6 +82,8 @@ pub struct Proxy {
     pub statuses: Vec<(u16, u64)>,
     /// Distinct client addresses.
     pub clients: u64,
+    /// The client with the most connections at the same time, and how many.
+    pub busiest: Option<(IpAddr, u64)>,
     /// Distinct hosts that were asked for.
     pub hosts: Distinct,
     /// The authorities of CONNECT, the most asked first.
@@ -113,10 +117,12 @@ pub enum Because {
     Told,
     /// CONNECT requests that it did not answer as a web server does.
     Connect,
-    /// Requests in absolute-form for other hosts, with `Proxy-Connection`, and it answered.
+    /// Requests in absolute-form with `Proxy-Connection`, and it answered.
     ProxyConnection,
-    /// Requests in absolute-form for several hosts.
+    /// Requests in absolute-form for several sites.
     ManyHosts,
+    /// Requests in absolute-form for its own address, but another port.
+    OtherPort,
     /// Requests in absolute-form for other hosts, and it called others while they were in flight.
     Onward,
 }
@@ -129,6 +135,7 @@ impl Because {
             Self::Connect => "clients send it CONNECT",
             Self::ProxyConnection => "clients send it absolute-form with Proxy-Connection, and it answers",
             Self::ManyHosts => "clients ask it for several other hosts in absolute-form",
+            Self::OtherPort => "clients ask it in absolute-form for another port of its own address",
             Self::Onward => "it calls others while requests in absolute-form are in flight",
         }
     }
