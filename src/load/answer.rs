@@ -5,7 +5,7 @@
 use crate::http1::body::{Body, Decoder};
 use crate::http1::head::{HeadLimits, Response, Scan};
 
-use super::tally::Failure;
+use super::report::Failure;
 
 /// More than any peer sends.
 const LIMITS: HeadLimits = HeadLimits { size: 64 * 1024, target: 64 * 1024, fields: 128 };

@@ -1,14 +1,21 @@
 //! The load of many clients, made by one process: storms, steady good clients, tunnels, bulk, idle connections.
 //!
-//! Owns: the clients, their pace, and what they saw. Called by: the lab (`benches/lab`). Never: part of the gateway's journey.
+//! Owns: the clients, their pace, and what they saw. Called by: the lab (`benches/lab`), `pcap replay`. Never: part of the
+//! gateway's journey.
 //!
-//! A [`Plan`] is data: classes of clients, each with an exchange, a life of connections and a pace. [`run`] plays it and
-//! returns a [`Report`]. It is meant for a current-thread runtime, whose thread costs less per attempt than the gateway's.
+//! What is played is data. A [`Plan`] has classes of clients that do the same again and again, each with an exchange, a life of
+//! connections and a pace: [`run`] plays it. A [`Script`] says attempt by attempt who asks what, when, and on which connection:
+//! [`play`] plays it. Both return a [`Report`], and are meant for a current-thread runtime, whose thread costs less per attempt
+//! than the gateway's.
 
 mod answer;
+mod caller;
 mod client;
 mod pace;
 mod plan;
+mod play;
+mod report;
+mod script;
 mod tally;
 
 use std::sync::Arc;
@@ -19,7 +26,9 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 pub use plan::{Class, Connection, Exchange, MAX_CONNECTIONS, Pace, Plan, PlanError, Retry};
-pub use tally::{ClassReport, Failure, Latency, Outcome, Report};
+pub use play::{Progress, play};
+pub use report::{ClassReport, Failure, Latency, Outcome, Report};
+pub use script::{Lane, Request, Rhythm, Role, Script, Step, Then};
 
 use client::Client;
 use pace::Schedule;
@@ -41,7 +50,11 @@ pub enum Mark {
 /// client has anything left to do. `at` hears the marks; what it does then delays the load.
 pub async fn run(plan: &Plan, mut at: impl FnMut(Mark)) -> Result<Report, PlanError> {
     plan.check()?;
-    let tallies = plan.classes.iter().map(|class| Tally::new(class).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
+    let tallies = plan
+        .classes
+        .iter()
+        .map(|class| Tally::new(&class.name, class.is_open_loop()).map(Arc::new))
+        .collect::<Result<Vec<_>, _>>()?;
     let parts: Vec<_> = plan.classes.iter().cloned().map(Arc::new).zip(&tallies).collect();
     let clients = |class: &Arc<Class>, tally: &Arc<Tally>| {
         let (class, tally, target) = (Arc::clone(class), Arc::clone(tally), plan.target);
@@ -66,12 +79,13 @@ pub async fn run(plan: &Plan, mut at: impl FnMut(Mark)) -> Result<Report, PlanEr
     .await
     .unwrap_or_default();
 
+    let mut schedules = Vec::new();
     let mut others = JoinSet::new();
     for (class, tally) in &parts {
         match class.pace {
             Pace::Open { per_second } => {
                 let schedule = Arc::new(Schedule::new(per_second));
-                tally.follow(&schedule);
+                schedules.push((Arc::clone(&schedule), tally));
                 others.spawn(Arc::clone(&schedule).keep());
                 clients(class, tally).for_each(|client| drop(others.spawn(client.on_schedule(Arc::clone(&schedule)))));
             }
@@ -98,6 +112,10 @@ pub async fn run(plan: &Plan, mut at: impl FnMut(Mark)) -> Result<Report, PlanEr
     .unwrap_or_default();
     let ended = Instant::now();
     at(Mark::End);
-    let classes = tallies.iter().map(|tally| tally.end(ended)).collect();
+    tallies.iter().for_each(|tally| tally.end(ended));
+    for (schedule, tally) in schedules {
+        schedule.overdue().for_each(|due| tally.overdue(due, 1));
+    }
+    let classes = tallies.iter().map(|tally| tally.report()).collect();
     Ok(Report { target: plan.target, duration: ended - begun, clients: plan.clients(), classes })
 }

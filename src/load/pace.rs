@@ -45,7 +45,7 @@ impl Schedule {
 
     /// Makes times due when they come; never ends.
     pub(super) async fn keep(self: Arc<Self>) {
-        let Ok(alarm) = Alarm::new() else { return };
+        let Ok(mut alarm) = Alarm::new() else { return };
         let mut number = 0;
         while alarm.until(self.time(number)).await.is_ok() {
             self.due.add_permits(1);
@@ -59,30 +59,41 @@ impl Schedule {
 }
 
 /// A timer of its own: tokio's are rounded up to the next millisecond, which is more than what a calm gateway takes.
-struct Alarm(AsyncFd<OwnedFd>);
+#[derive(Debug)]
+pub(super) struct Alarm {
+    timer: AsyncFd<OwnedFd>,
+    /// What it is set to.
+    armed: Option<Instant>,
+}
 
 impl Alarm {
-    fn new() -> io::Result<Self> {
+    pub(super) fn new() -> io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
-        sys::watch_timer(rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?).map(Self)
+        let timer = sys::watch_timer(rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?)?;
+        Ok(Self { timer, armed: None })
     }
 
-    async fn until(&self, when: Instant) -> io::Result<()> {
+    /// Waits for this time. May be dropped and called again.
+    pub(super) async fn until(&mut self, when: Instant) -> io::Result<()> {
         let left = when.saturating_duration_since(Instant::now());
         // Zero would disarm the timer.
         if left.is_zero() {
             return Ok(());
         }
-        let never = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let value = Timespec::try_from(left).map_err(io::Error::other)?;
-        rustix::time::timerfd_settime(
-            self.0.get_ref(),
-            TimerfdTimerFlags::empty(),
-            &Itimerspec { it_interval: never, it_value: value },
-        )?;
+        if self.armed != Some(when) {
+            let never = Timespec { tv_sec: 0, tv_nsec: 0 };
+            let value = Timespec::try_from(left).map_err(io::Error::other)?;
+            rustix::time::timerfd_settime(
+                self.timer.get_ref(),
+                TimerfdTimerFlags::empty(),
+                &Itimerspec { it_interval: never, it_value: value },
+            )?;
+            self.armed = Some(when);
+        }
         loop {
-            let mut ready = self.0.readable().await?;
+            let mut ready = self.timer.readable().await?;
             if let Ok(read) = ready.try_io(|timer| Ok(rustix::io::read(timer, &mut [0; 8])?)) {
+                self.armed = None;
                 return read.map(drop);
             }
         }

@@ -11,7 +11,7 @@ use ahash::AHashSet;
 /// Connections of all classes together.
 pub const MAX_CONNECTIONS: usize = 262_144;
 const MAX_CLASSES: usize = 64;
-const MAX_DURATION: Duration = Duration::from_hours(24);
+pub(super) const MAX_DURATION: Duration = Duration::from_hours(24);
 const MAX_RATE: u32 = 1_000_000;
 const MAX_REQUEST: usize = 1024 * 1024;
 
@@ -142,5 +142,12 @@ impl Plan {
     /// How many clients the target can tell apart: the source addresses, or one if the kernel chooses.
     pub(super) fn clients(&self) -> usize {
         self.classes.iter().flat_map(|class| &class.sources).collect::<AHashSet<_>>().len().max(1)
+    }
+}
+
+impl Class {
+    /// Whether attempts are due whatever happened to those before.
+    pub(super) const fn is_open_loop(&self) -> bool {
+        matches!(self.pace, Pace::Open { .. })
     }
 }

@@ -1,204 +1,78 @@
-//! What the clients of a class saw, and the report of it.
+//! What the clients of a class see.
 //!
-//! Owns: every figure. Called by: clients as things happen, `run` at the marks. Never: counts what is not between the marks.
+//! Owns: every figure. Called by: clients as things happen, the runs at the marks. Never: counts what is not between the marks.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::io;
-use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
-use serde_json::{Map, Value, json};
 
-use crate::http1::head::HeadError;
-
-use super::pace::Schedule;
-use super::plan::{Class, PlanError};
+use super::plan::PlanError;
+use super::report::{ClassReport, Failure, Latency, Outcome};
 
 /// The longest latency that is told apart, in microseconds: longer ones count as an hour.
 const LONGEST: u64 = 3_600_000_000;
-
-/// How an attempt ended.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Outcome {
-    /// A complete answer with this status.
-    Status(u16),
-    /// Anything else.
-    Failed(Failure),
-}
-
-/// Why an attempt got no complete answer.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Failure {
-    /// The client lost its patience.
-    Timeout,
-    /// Nobody listens.
-    Refused,
-    /// The connection was reset.
-    Reset,
-    /// It was closed before the answer was complete.
-    Closed,
-    /// No way to the target.
-    Unreachable,
-    /// What came is not an answer.
-    Malformed,
-    /// This side has no descriptor, port, address or memory left.
-    Local,
-}
-
-impl Failure {
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Timeout => "timeout",
-            Self::Refused => "refused",
-            Self::Reset => "reset",
-            Self::Closed => "closed",
-            Self::Unreachable => "unreachable",
-            Self::Malformed => "malformed",
-            Self::Local => "local",
-        }
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        #[expect(clippy::wildcard_enum_match_arm, reason = "the kinds that mean something here")]
-        match error.kind() {
-            io::ErrorKind::TimedOut => Self::Timeout,
-            io::ErrorKind::ConnectionRefused => Self::Refused,
-            io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => {
-                Self::Reset
-            }
-            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable | io::ErrorKind::NetworkDown => {
-                Self::Unreachable
-            }
-            _ => Self::Local,
-        }
-    }
-}
-
-impl From<HeadError> for Failure {
-    fn from(_: HeadError) -> Self {
-        Self::Malformed
-    }
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Status(status) => status.fmt(f),
-            Self::Failed(failure) => f.write_str(failure.label()),
-        }
-    }
-}
+/// Digits of latencies that are told apart.
+const DIGITS: u8 = 3;
+/// The same by outcome. There may be 900 statuses: such a histogram has 25 KB, one of three digits 190 KB.
+const DIGITS_BY_OUTCOME: u8 = 2;
 
 /// The figures of a class.
 #[derive(Debug)]
-pub(super) struct Tally {
-    seen: Mutex<Seen>,
-    schedule: OnceLock<Arc<Schedule>>,
+pub(super) struct Tally(Mutex<Seen>);
+
+/// An attempt that has not ended: its place among those that wait.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Attempt {
+    place: usize,
+    since: Instant,
 }
 
 #[derive(Debug)]
 struct Seen {
     /// The first mark, if it has passed and the last has not.
     begun: Option<Instant>,
-    /// Since when each connection waits for an answer, if it does.
+    /// The last mark.
+    ended: Option<Instant>,
+    /// Latencies are counted from when attempts were due, so those that still wait have waited.
+    open_loop: bool,
+    /// Since when each attempt waits for an answer, and which places are free.
     waiting: Vec<Option<Instant>>,
+    vacant: Vec<usize>,
     held: u64,
     latency: Histogram<u64>,
+    by_outcome: BTreeMap<Outcome, Histogram<u64>>,
     report: ClassReport,
 }
 
-/// What the clients of a class saw between the marks.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct ClassReport {
-    /// The name of the class.
-    pub name: String,
-    /// Attempts that began.
-    pub attempts: u64,
-    /// Attempts that ended with a complete answer, whatever its status.
-    pub completed: u64,
-    /// Attempts that had begun before the first mark and had not ended by then.
-    pub open_at_begin: u64,
-    /// Attempts that had not ended at the last mark: `attempts + open_at_begin = sum of outcomes + open_at_end`.
-    pub open_at_end: u64,
-    /// Attempts of an open loop that were due by the last mark, and for which there was no connection.
-    pub overdue: u64,
-    /// How attempts ended.
-    pub outcomes: BTreeMap<Outcome, u64>,
-    /// Attempts that began in each second.
-    pub per_second: Vec<u64>,
-    /// How long an answer took, or a client waited until it gave up; in an open loop also how long those had waited that
-    /// were still waiting at the last mark.
-    pub latency: Latency,
-    /// Bytes read from the target.
-    pub received: u64,
-    /// Bytes written to it.
-    pub sent: u64,
-    /// Connections that were held at the last mark.
-    pub held: u64,
-    /// Held connections that the other side ended before it.
-    pub lost: u64,
-}
-
-/// Quantiles of a latency, in microseconds.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Latency {
-    /// The median.
-    pub p50: u64,
-    /// Nine of ten are below.
-    pub p90: u64,
-    /// 99 of 100.
-    pub p99: u64,
-    /// 999 of 1,000.
-    pub p999: u64,
-    /// The longest.
-    pub max: u64,
-}
-
-/// What a run found.
-#[derive(Clone, Debug)]
-pub struct Report {
-    /// Where the load went.
-    pub target: SocketAddr,
-    /// From the first mark to the last.
-    pub duration: Duration,
-    /// Source addresses; 1 if the kernel chose.
-    pub clients: usize,
-    /// One for each class of the plan, in its order.
-    pub classes: Vec<ClassReport>,
-}
-
 impl Tally {
-    pub(super) fn new(class: &Class) -> Result<Self, PlanError> {
-        let latency = Histogram::new_with_bounds(1, LONGEST, 3).map_err(|error| PlanError(error.to_string()))?;
-        let report = ClassReport { name: class.name.clone(), ..ClassReport::default() };
-        let seen = Seen { begun: None, waiting: vec![None; class.connections], held: 0, latency, report };
-        Ok(Self { seen: Mutex::new(seen), schedule: OnceLock::new() })
-    }
-
-    /// What is due and not taken is known to this schedule.
-    pub(super) fn follow(&self, schedule: &Arc<Schedule>) {
-        self.schedule.get_or_init(|| Arc::clone(schedule));
+    pub(super) fn new(name: &str, open_loop: bool) -> Result<Self, PlanError> {
+        let report = ClassReport { name: name.to_owned(), ..ClassReport::default() };
+        let (latency, by_outcome) = (histogram(DIGITS)?, BTreeMap::new());
+        let (waiting, vacant) = (Vec::new(), Vec::new());
+        let seen = Seen { begun: None, ended: None, open_loop, waiting, vacant, held: 0, latency, by_outcome, report };
+        Ok(Self(Mutex::new(seen)))
     }
 
     /// The first mark.
     pub(super) fn begin(&self, now: Instant) {
-        let mut seen = self.seen.lock();
+        let mut seen = self.0.lock();
         if seen.begun.is_none() {
             seen.begun = Some(now);
             seen.report.open_at_begin = seen.open();
         }
     }
 
-    /// An attempt on this connection begins; `since` is when it was due.
-    pub(super) fn attempt(&self, connection: usize, since: Instant) {
-        let mut seen = self.seen.lock();
-        if let Some(waiting) = seen.waiting.get_mut(connection) {
+    /// An attempt begins; `since` is when it was due.
+    pub(super) fn attempt(&self, since: Instant) -> Attempt {
+        let mut seen = self.0.lock();
+        let place = seen.vacant.pop().unwrap_or_else(|| {
+            seen.waiting.push(None);
+            seen.waiting.len().saturating_sub(1)
+        });
+        if let Some(waiting) = seen.waiting.get_mut(place) {
             *waiting = Some(since);
         }
         if let Some(begun) = seen.begun {
@@ -212,63 +86,99 @@ impl Tally {
                 *count += 1;
             }
         }
+        Attempt { place, since }
     }
 
     /// It has ended.
-    pub(super) fn outcome(&self, connection: usize, since: Instant, result: Result<u16, Failure>) {
-        let mut seen = self.seen.lock();
-        if let Some(waiting) = seen.waiting.get_mut(connection) {
+    pub(super) fn outcome(&self, attempt: Attempt, result: Result<u16, Failure>) {
+        let mut seen = self.0.lock();
+        let Attempt { place, since } = attempt;
+        if let Some(waiting) = seen.waiting.get_mut(place) {
             *waiting = None;
+            seen.vacant.push(place);
         }
         if seen.begun.is_some() {
+            let outcome = result.map_or_else(Outcome::Failed, Outcome::Status);
+            let took = micros(since.elapsed());
             if matches!(result, Ok(_) | Err(Failure::Timeout)) {
-                seen.latency.saturating_record(micros(since.elapsed()));
+                seen.latency.saturating_record(took);
+            }
+            if let Some(of_these) = seen.by_outcome.get_mut(&outcome) {
+                of_these.saturating_record(took);
+            } else if let Ok(mut first) = histogram(DIGITS_BY_OUTCOME) {
+                first.saturating_record(took);
+                seen.by_outcome.insert(outcome, first);
             }
             seen.report.completed += u64::from(result.is_ok());
-            *seen.report.outcomes.entry(result.map_or_else(Outcome::Failed, Outcome::Status)).or_default() += 1;
         }
     }
 
     pub(super) fn received(&self, bytes: usize) {
-        let mut seen = self.seen.lock();
+        let mut seen = self.0.lock();
         seen.report.received += if seen.begun.is_some() { bytes as u64 } else { 0 };
     }
 
     pub(super) fn sent(&self, bytes: usize) {
-        let mut seen = self.seen.lock();
+        let mut seen = self.0.lock();
         seen.report.sent += if seen.begun.is_some() { bytes as u64 } else { 0 };
     }
 
     /// A connection is held from now on.
     pub(super) fn held(&self) {
-        self.seen.lock().held += 1;
+        self.0.lock().held += 1;
     }
 
-    /// And is no more.
+    /// And is no more, since this side ended it.
+    pub(super) fn released(&self) {
+        let mut seen = self.0.lock();
+        seen.held = seen.held.saturating_sub(1);
+    }
+
+    /// And is no more, since the other side ended it.
     pub(super) fn lost(&self) {
-        let mut seen = self.seen.lock();
+        let mut seen = self.0.lock();
         seen.held = seen.held.saturating_sub(1);
         seen.report.lost += u64::from(seen.begun.is_some());
     }
 
+    /// Attempts that began since the first mark.
+    pub(super) fn attempts(&self) -> u64 {
+        self.0.lock().report.attempts
+    }
+
     /// The last mark.
-    pub(super) fn end(&self, now: Instant) -> ClassReport {
-        let mut seen = self.seen.lock();
+    pub(super) fn end(&self, now: Instant) {
+        let mut seen = self.0.lock();
         let seen = &mut *seen;
-        seen.begun = None;
+        (seen.begun, seen.ended) = (None, Some(now));
         seen.report.open_at_end = seen.open();
         seen.report.held = seen.held;
-        if let Some(schedule) = self.schedule.get() {
-            let waiting = seen.waiting.iter().flatten().copied();
-            for since in waiting.chain(schedule.overdue()) {
-                seen.latency.saturating_record(micros(now.saturating_duration_since(since)));
+        if seen.open_loop {
+            for since in seen.waiting.iter().flatten() {
+                seen.latency.saturating_record(micros(now.saturating_duration_since(*since)));
             }
-            seen.report.overdue = schedule.overdue().count() as u64;
         }
-        let at = |quantile| seen.latency.value_at_quantile(quantile);
-        seen.report.latency =
-            Latency { p50: at(0.5), p90: at(0.9), p99: at(0.99), p999: at(0.999), max: seen.latency.max() };
-        seen.report.clone()
+    }
+
+    /// After the last mark: so many attempts of an open loop that were due at this time had not begun.
+    pub(super) fn overdue(&self, since: Instant, times: u64) {
+        let mut seen = self.0.lock();
+        if let Some(waited) = seen.ended.and_then(|ended| ended.checked_duration_since(since)) {
+            seen.latency.saturating_record_n(micros(waited), times);
+            seen.report.overdue += times;
+        }
+    }
+
+    /// The figures, after the last mark.
+    pub(super) fn report(&self) -> ClassReport {
+        let seen = self.0.lock();
+        let by_outcome = &seen.by_outcome;
+        ClassReport {
+            outcomes: by_outcome.iter().map(|(outcome, of_these)| (*outcome, of_these.len())).collect(),
+            latency: quantiles(&seen.latency),
+            latency_by_outcome: by_outcome.iter().map(|(outcome, of_these)| (*outcome, quantiles(of_these))).collect(),
+            ..seen.report.clone()
+        }
     }
 }
 
@@ -278,45 +188,15 @@ impl Seen {
     }
 }
 
+fn histogram(digits: u8) -> Result<Histogram<u64>, PlanError> {
+    Histogram::new_with_bounds(1, LONGEST, digits).map_err(|error| PlanError(error.to_string()))
+}
+
+fn quantiles(of: &Histogram<u64>) -> Latency {
+    let at = |quantile| of.value_at_quantile(quantile);
+    Latency { p50: at(0.5), p90: at(0.9), p99: at(0.99), p999: at(0.999), max: of.max() }
+}
+
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
-impl Report {
-    /// A class by its name.
-    pub fn class(&self, name: &str) -> Option<&ClassReport> {
-        self.classes.iter().find(|class| class.name == name)
-    }
-
-    /// The report as one object; `floodgate pcap replay --json` has the same keys.
-    pub fn to_json(&self) -> Value {
-        let classes: Map<_, _> = self.classes.iter().map(|class| (class.name.clone(), class.to_json())).collect();
-        json!({
-            "target": self.target.to_string(),
-            "duration_s": self.duration.as_secs_f64(),
-            "clients": self.clients,
-            "classes": classes,
-        })
-    }
-}
-
-impl ClassReport {
-    fn to_json(&self) -> Value {
-        let outcomes: Map<_, _> = self.outcomes.iter().map(|(outcome, n)| (outcome.to_string(), (*n).into())).collect();
-        let Latency { p50, p90, p99, p999, max } = self.latency;
-        json!({
-            "attempts": self.attempts,
-            "completed": self.completed,
-            "open_at_begin": self.open_at_begin,
-            "open_at_end": self.open_at_end,
-            "overdue": self.overdue,
-            "outcomes": outcomes,
-            "per_second": self.per_second,
-            "latency_us": { "p50": p50, "p90": p90, "p99": p99, "p999": p999, "max": max },
-            "bytes_received": self.received,
-            "bytes_sent": self.sent,
-            "held": self.held,
-            "lost": self.lost,
-        })
-    }
 }

@@ -1,0 +1,285 @@
+//! Playing a script.
+//!
+//! Owns: what is due next, and how many play at a time. Called by: whoever wants load with a course of its own. Never: slows down
+//! because an answer is late; starts more than it may.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+use super::caller::{Caller, Question, recover};
+use super::pace::Alarm;
+use super::plan::PlanError;
+use super::report::Report;
+use super::script::{Lane, Rhythm, Role, Script, Step, Then};
+use super::tally::Tally;
+
+/// How often a watcher is told.
+const GLANCE: Duration = Duration::from_millis(200);
+
+/// How far a script has been played.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Progress {
+    /// Since it began.
+    pub elapsed: Duration,
+    /// Attempts so far.
+    pub attempts: u64,
+}
+
+/// Plays a script to its end, or until its time is over or `end` comes. `watch` hears now and then how far it is; what it does
+/// then delays the load.
+pub async fn play(
+    script: Script,
+    end: impl Future<Output = ()>,
+    mut watch: impl FnMut(Progress),
+) -> Result<Report, PlanError> {
+    script.check()?;
+    let open_loop = |class| {
+        let on_time = |lane: &&Lane| lane.rhythm == Rhythm::OnTime;
+        script.lanes.iter().filter(on_time).flat_map(|lane| &lane.steps).any(|step| usize::from(step.class) == class)
+    };
+    let names = script.classes.iter().enumerate();
+    let classes: Result<Vec<_>, _> = names.map(|(class, name)| Tally::new(name, open_loop(class))).collect();
+    let begun = Instant::now();
+    let stage = Arc::new(Stage { script, tallies: classes?, begun });
+    stage.tallies.iter().for_each(|tally| tally.begin(begun));
+    let mut director = Director::new(Arc::clone(&stage)).map_err(|error| PlanError(format!("no timer: {error}")))?;
+    let looks = async {
+        let mut looks = interval(GLANCE);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            looks.tick().await;
+            let attempts = stage.tallies.iter().map(Tally::attempts).sum();
+            watch(Progress { elapsed: begun.elapsed(), attempts });
+        }
+    };
+    tokio::select! {
+        () = director.direct() => {}
+        () = sleep(stage.script.duration) => {}
+        () = end => {}
+        () = looks => {}
+    }
+    let ended = Instant::now();
+    stage.tallies.iter().for_each(|tally| tally.end(ended));
+    // Each player tells what it had not begun.
+    director.dismiss().await;
+    let Script { target, clients, .. } = &stage.script;
+    let classes = stage.tallies.iter().map(Tally::report).collect();
+    Ok(Report { target: *target, duration: ended - begun, clients: clients.len(), classes })
+}
+
+/// What all players share.
+#[derive(Debug)]
+struct Stage {
+    script: Script,
+    tallies: Vec<Tally>,
+    begun: Instant,
+}
+
+impl Stage {
+    fn overdue(&self, steps: &[Step], times: u64) {
+        for step in steps {
+            if let Some(tally) = self.tallies.get(usize::from(step.class)) {
+                tally.overdue(self.begun + step.due, times);
+            }
+        }
+    }
+}
+
+/// Starts everything when it is due.
+struct Director {
+    stage: Arc<Stage>,
+    alarm: Alarm,
+    /// Who plays each part, as often as it is played.
+    cast: Vec<Vec<Role>>,
+    /// The next lane that has not begun for all who play it, and for how many it has.
+    lane: usize,
+    given: usize,
+    /// Those who wait for their next step.
+    waiting: BinaryHeap<Waiting>,
+    playing: JoinSet<Option<Player>>,
+}
+
+impl Director {
+    fn new(stage: Arc<Stage>) -> io::Result<Self> {
+        let parts = stage.script.lanes.iter().map(|lane| lane.part).max().map_or(0, |last| last.saturating_add(1));
+        let mut cast = vec![Vec::new(); parts];
+        for role in &stage.script.clients {
+            if let Some(those) = cast.get_mut(role.part) {
+                those.extend(std::iter::repeat_n(*role, stage.script.copies));
+            }
+        }
+        let (waiting, playing) = (BinaryHeap::new(), JoinSet::new());
+        Ok(Self { stage, alarm: Alarm::new()?, cast, lane: 0, given: 0, waiting, playing })
+    }
+
+    async fn direct(&mut self) {
+        loop {
+            let may_start = self.playing.len() < self.stage.script.connections;
+            let next = self.next().filter(|_| may_start);
+            if next.is_none() && self.playing.is_empty() {
+                return;
+            }
+            let due = next.unwrap_or(self.stage.begun);
+            tokio::select! {
+                biased;
+                rung = self.alarm.until(due), if next.is_some() => match rung {
+                    Ok(()) => self.start(),
+                    Err(_) => return,
+                },
+                Some(played) = self.playing.join_next(), if !self.playing.is_empty() => {
+                    if let Ok(Some(player)) = played {
+                        self.waiting.push(Waiting(player));
+                    }
+                }
+            }
+        }
+    }
+
+    /// When the next attempt is due.
+    fn next(&self) -> Option<Instant> {
+        let lane = self.stage.script.lanes.get(self.lane).map(|lane| self.stage.begun + lane.begins);
+        lane.into_iter().chain(self.waiting.peek().map(|Waiting(player)| player.due())).min()
+    }
+
+    /// Starts who is due first.
+    fn start(&mut self) {
+        let lane = self.stage.script.lanes.get(self.lane);
+        let begins = lane.map(|lane| self.stage.begun + lane.begins);
+        if self.waiting.peek().is_some_and(|Waiting(first)| begins.is_none_or(|begins| first.due() <= begins)) {
+            if let Some(Waiting(player)) = self.waiting.pop() {
+                self.playing.spawn(player.play());
+            }
+            return;
+        }
+        let role = lane.and_then(|lane| self.cast.get(lane.part)?.get(self.given).copied());
+        if let Some(role) = role {
+            self.given = self.given.saturating_add(1);
+            self.playing.spawn(Player::new(Arc::clone(&self.stage), role, self.lane).play());
+        } else {
+            (self.lane, self.given) = (self.lane.saturating_add(1), 0);
+        }
+    }
+
+    /// Sends everybody home.
+    async fn dismiss(mut self) {
+        self.playing.shutdown().await;
+        let mut given = self.given;
+        for lane in self.stage.script.lanes.iter().skip(self.lane) {
+            let of_cast = self.cast.get(lane.part).map_or(0, Vec::len);
+            let left = of_cast.saturating_sub(std::mem::take(&mut given)) as u64;
+            let times = if lane.rhythm == Rhythm::OnTime { left } else { 0 };
+            self.stage.overdue(&lane.steps, times);
+        }
+    }
+}
+
+/// A client on a lane.
+#[derive(Debug)]
+struct Player {
+    stage: Arc<Stage>,
+    caller: Caller,
+    lane: usize,
+    /// Its next step.
+    step: usize,
+}
+
+impl Player {
+    fn new(stage: Arc<Stage>, role: Role, lane: usize) -> Self {
+        let caller = Caller::new(stage.script.target, role.source, stage.script.patience);
+        Self { stage, caller, lane, step: 0 }
+    }
+
+    fn due(&self) -> Instant {
+        let due = self.stage.script.lanes.get(self.lane).and_then(|lane| lane.steps.get(self.step));
+        self.stage.begun + due.map_or(Duration::ZERO, |step| step.due)
+    }
+
+    /// Plays what follows at once; the player itself if something is left for later.
+    async fn play(mut self) -> Option<Self> {
+        let stage = Arc::clone(&self.stage);
+        let lane = stage.script.lanes.get(self.lane)?;
+        match lane.rhythm {
+            Rhythm::OnTime => {
+                self.attempt(lane, true).await;
+                (self.step < lane.steps.len()).then_some(self)
+            }
+            Rhythm::InTurn => {
+                while self.step < lane.steps.len() {
+                    self.attempt(lane, false).await;
+                }
+                None
+            }
+            Rhythm::Again(pause) => loop {
+                self.attempt(lane, false).await;
+                if self.step >= lane.steps.len() {
+                    self.step = 0;
+                }
+                if !pause.is_zero() {
+                    sleep(pause).await;
+                }
+            },
+        }
+    }
+
+    async fn attempt(&mut self, lane: &Lane, on_time: bool) {
+        let since = if on_time { self.due() } else { Instant::now() };
+        let number = self.step;
+        self.step = number.saturating_add(1);
+        let Some(step) = lane.steps.get(number) else { return };
+        let Script { requests, .. } = &self.stage.script;
+        let Some(request) = requests.get(step.request as usize) else { return };
+        let Some(tally) = self.stage.tallies.get(usize::from(step.class)) else { return };
+        let keep = step.then != Then::Close;
+        let question = Question { tunnel: None, request: &request.bytes, filler: request.filler, keep };
+        let result = self.caller.ask(question, since, tally).await;
+        if let Then::Hold(time) = step.then {
+            if self.caller.is_connected() && matches!(result, Ok(200..=299)) {
+                tally.held();
+                match timeout(time, self.caller.ended()).await {
+                    Ok(()) => tally.lost(),
+                    Err(_) => tally.released(),
+                }
+            }
+            self.caller.close();
+        }
+        recover(result).await;
+    }
+}
+
+impl Drop for Player {
+    fn drop(&mut self) {
+        let Some(lane) = self.stage.script.lanes.get(self.lane) else { return };
+        if lane.rhythm == Rhythm::OnTime {
+            self.stage.overdue(lane.steps.get(self.step..).unwrap_or_default(), 1);
+        }
+    }
+}
+
+/// The earliest first.
+struct Waiting(Player);
+
+impl Ord for Waiting {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.0.due().cmp(&self.0.due())
+    }
+}
+
+impl PartialOrd for Waiting {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Waiting {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Waiting {}
