@@ -66,7 +66,7 @@ impl Caller {
     pub(super) async fn ask(&mut self, question: Question<'_>, since: Instant, tally: &Tally) -> Result<u16, Failure> {
         let attempt = tally.attempt(since);
         let result = timeout(self.patience, self.exchange(question, tally)).await.unwrap_or(Err(Failure::Timeout));
-        tally.outcome(attempt, result);
+        tally.outcome(&attempt, result);
         result
     }
 

@@ -112,7 +112,9 @@ pub async fn run(plan: &Plan, mut at: impl FnMut(Mark)) -> Result<Report, PlanEr
     .unwrap_or_default();
     let ended = Instant::now();
     at(Mark::End);
-    tallies.iter().for_each(|tally| tally.end(ended));
+    for tally in &tallies {
+        tally.end(ended);
+    }
     for (schedule, tally) in schedules {
         schedule.overdue().for_each(|due| tally.overdue(due, 1));
     }

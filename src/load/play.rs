@@ -47,7 +47,9 @@ pub async fn play(
     let classes: Result<Vec<_>, _> = names.map(|(class, name)| Tally::new(name, open_loop(class))).collect();
     let begun = Instant::now();
     let stage = Arc::new(Stage { script, tallies: classes?, begun });
-    stage.tallies.iter().for_each(|tally| tally.begin(begun));
+    for tally in &stage.tallies {
+        tally.begin(begun);
+    }
     let mut director = Director::new(Arc::clone(&stage)).map_err(|error| PlanError(format!("no timer: {error}")))?;
     let looks = async {
         let mut looks = interval(GLANCE);
@@ -65,7 +67,9 @@ pub async fn play(
         () = looks => {}
     }
     let ended = Instant::now();
-    stage.tallies.iter().for_each(|tally| tally.end(ended));
+    for tally in &stage.tallies {
+        tally.end(ended);
+    }
     // Each player tells what it had not begun.
     director.dismiss().await;
     let Script { target, clients, .. } = &stage.script;

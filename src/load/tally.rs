@@ -90,9 +90,9 @@ impl Tally {
     }
 
     /// It has ended.
-    pub(super) fn outcome(&self, attempt: Attempt, result: Result<u16, Failure>) {
+    pub(super) fn outcome(&self, attempt: &Attempt, result: Result<u16, Failure>) {
         let mut seen = self.0.lock();
-        let Attempt { place, since } = attempt;
+        let Attempt { place, since } = *attempt;
         if let Some(waiting) = seen.waiting.get_mut(place) {
             *waiting = None;
             seen.vacant.push(place);

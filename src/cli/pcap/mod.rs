@@ -17,7 +17,7 @@ pub(super) enum Command {
     #[command(
         after_help = "Example:\n  floodgate pcap replay storm.pcap --to 127.0.0.1:3128 --retry instant --duration 10"
     )]
-    Replay(replay::Args),
+    Replay(Box<replay::Args>),
     /// Write the capture of a made-up scenario; the same seed gives the same bytes.
     #[command(after_help = "Example:\n  floodgate pcap synth self-target-storm -o storm.pcap")]
     Synth(synth::Args),
