@@ -16,7 +16,7 @@ use super::super::{FAILURE, UNREADABLE, USAGE};
 use crate::load::{self, Progress, Report, Retry, Script};
 use crate::net::Class;
 use crate::net::class::class;
-use crate::pcap::replay::{Account, Options, Pace, Recorder};
+use crate::pcap::replay::{Account, Heard, Options, Pace, hear};
 
 /// Descriptors that are not for connections.
 const OWN_DESCRIPTORS: u64 = 64;
@@ -83,7 +83,13 @@ fn play(args: &Args) -> Result<(), Failed> {
     if args.source.is_some_and(|source| source.addr().is_ipv4() != args.to.is_ipv4()) {
         return Err(Failed(USAGE, "--source and --to must both be IPv4, or both IPv6".to_owned()));
     }
-    let recording = listen(args)?.finish();
+    let Heard { recording, readable, problems } = hear(&args.files);
+    if readable == 0 {
+        return Err(Failed(UNREADABLE, problems.join("; ")));
+    }
+    for problem in problems {
+        eprintln!("floodgate: {problem}");
+    }
     let options = Options {
         to: args.to,
         map_destination: args.map_destination,
@@ -129,12 +135,6 @@ fn permitted(to: SocketAddr, yes_public: bool) -> Result<(), String> {
             other.label()
         )),
     }
-}
-
-/// Everything that the captures say.
-fn listen(args: &Args) -> Result<Recorder, Failed> {
-    let _ = &args.files;
-    Err(Failed(UNREADABLE, "not yet".to_owned()))
 }
 
 /// Plays it, with a bar if somebody watches.
