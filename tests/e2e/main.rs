@@ -20,5 +20,7 @@ mod limits;
 #[cfg(feature = "tools")]
 mod load;
 mod patience;
+#[cfg(feature = "tools")]
+mod replay;
 mod rig;
 mod self_target;

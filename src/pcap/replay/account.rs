@@ -105,7 +105,7 @@ impl fmt::Display for Account<'_> {
 }
 
 fn of_class(f: &mut fmt::Formatter<'_>, class: &ClassReport, duration: Duration, patience: Duration) -> fmt::Result {
-    let seconds = duration.as_secs_f64().max(0.001);
+    let seconds = duration.as_secs_f64().max(1.0);
     #[expect(clippy::cast_precision_loss, reason = "a rate in words")]
     let rate = class.attempts as f64 / seconds;
     let busiest = class.per_second.iter().max().copied().unwrap_or(0);

@@ -11,7 +11,9 @@ use crate::pcap::http::Request;
 /// What was sent to an endpoint.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Evidence {
-    connects: bool,
+    /// CONNECT requests, and those that were answered as a server does that is no proxy.
+    connects: u32,
+    declined: u32,
     /// Absolute-form for another address or port than its own, or with a field that only proxies get.
     foreign: bool,
     /// The first host that was asked for in absolute-form, as a hash, and whether there was another.
@@ -23,7 +25,7 @@ impl Evidence {
     /// Learns from a request to `server`.
     pub(super) fn learn(&mut self, server: SocketAddr, request: &Request<'_>, hasher: &ahash::RandomState) {
         if request.method == b"CONNECT" {
-            self.connects = true;
+            self.connects = self.connects.saturating_add(1);
             return;
         }
         let Some((scheme, authority, _)) = split(request.target) else { return };
@@ -41,9 +43,16 @@ impl Evidence {
         self.several |= *self.host.get_or_insert(host) != host;
     }
 
+    /// Learns from an answer to CONNECT.
+    pub(super) fn answered(&mut self, status: u16) {
+        if matches!(status, 400 | 404 | 405 | 501) {
+            self.declined = self.declined.saturating_add(1);
+        }
+    }
+
     /// Absolute-form alone proves nothing: a server must take it too (RFC 9112 section 3.2.2).
     pub(super) const fn is_proxy(self) -> bool {
-        self.connects || self.foreign || self.several
+        self.connects > self.declined || self.foreign || self.several
     }
 }
 

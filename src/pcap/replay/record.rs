@@ -229,8 +229,11 @@ impl Witness for Recorder {
             return;
         }
         connection.until = answer.at;
-        if open.connects && matches!(answer.status, 200..=299) {
-            connection.tunnel = Some(answer.at);
+        if open.connects {
+            connection.tunnel = matches!(answer.status, 200..=299).then_some(answer.at);
+            if let Some(evidence) = self.recording.endpoints.get_mut(&conversation.server) {
+                evidence.answered(answer.status);
+            }
         }
     }
 
