@@ -22,7 +22,7 @@ pub(in crate::cli) struct Args {
     /// So many clients take part [default: the scenario's].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_CLIENTS)))]
     clients: Option<u32>,
-    /// Nothing new begins after so many seconds [default: the scenario's; as many as --size takes].
+    /// Nothing new begins after so many seconds [default: the scenario's, or as many as --size takes].
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_SECONDS)))]
     seconds: Option<u32>,
     /// The same seed gives the same bytes.
@@ -47,8 +47,10 @@ pub(super) fn run(args: &Args) -> ExitCode {
     let written = if to_stdout {
         synth::write(args.scenario, &options, BufWriter::with_capacity(BUFFER, io::stdout().lock()))
     } else {
-        File::create(&args.output)
-            .and_then(|file| synth::write(args.scenario, &options, BufWriter::with_capacity(BUFFER, file)))
+        match File::create(&args.output) {
+            Ok(file) => synth::write(args.scenario, &options, BufWriter::with_capacity(BUFFER, file)),
+            Err(error) => return failed(&args.output, &error, "name a file that can be written with -o"),
+        }
     };
     match written {
         Ok(Written { packets, bytes, duration, clients }) => {
@@ -58,12 +60,11 @@ pub(super) fn run(args: &Args) -> ExitCode {
         }
         // A reader that has seen enough (head(1), tcpdump -c) is no failure.
         Err(error) if to_stdout && error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(error) => {
-            let place = args.output.display();
-            eprintln!(
-                "floodgate: {place}: {error}; what is written so far is no whole capture: free some space, or name another file"
-            );
-            ExitCode::from(FAILURE)
-        }
+        Err(error) => failed(&args.output, &error, "the capture is cut short: make room, or name another file"),
     }
+}
+
+fn failed(place: &Path, error: &io::Error, remedy: &str) -> ExitCode {
+    eprintln!("floodgate: {}: {error}; {remedy}", place.display());
+    ExitCode::from(FAILURE)
 }

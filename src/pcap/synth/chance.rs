@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// Values of which so many in a thousand are at most this large, ascending in both; what lies between is interpolated. The
-/// first value is the smallest.
+/// Values, and how many in a thousand are at most this large: from 0 to 1,000, ascending in both; what lies between is
+/// interpolated.
 pub(super) type Quantiles = [(u64, u64)];
 
 /// The source of everything that is not determined by the scenario.
@@ -40,8 +40,8 @@ impl Chance {
     /// A value distributed like this.
     pub(super) fn drawn(&mut self, from: &Quantiles) -> u64 {
         let rank = self.within(0..=1_000);
-        let steps = from.iter().zip(from.iter().skip(1));
-        steps.into_iter().find(|(_, (upper, _))| rank <= *upper).map_or(0, |((lower, least), (upper, most))| {
+        let mut steps = from.iter().zip(from.iter().skip(1));
+        steps.find(|(_, (_, upper))| rank <= *upper).map_or(0, |((least, lower), (most, upper))| {
             least + (most - least) * (rank - lower) / (upper - lower).max(1)
         })
     }

@@ -7,6 +7,7 @@ use super::cast::{GATEWAY, GATEWAY_V6, Origin, PROXY, PROXY_V6};
 use super::flow::{Flow, Transfer};
 use super::message::{Body, Message};
 use super::stage::{MICROSECOND, MILLISECOND, Stage};
+use super::tls;
 use super::words::{self, Answer, Request};
 use crate::pcap::stream::Side;
 
@@ -141,11 +142,11 @@ pub(super) fn tunnel(
 }
 
 /// The beginning of TLS in a tunnel: the hellos, and the client's Finished; when the client can speak.
-pub(super) fn handshake(stage: &mut Stage, now: u64, pair: &mut Pair) -> u64 {
-    let hello = Message::tls_hello(1, stage.chance.within(0..=0xffff), 517);
+pub(super) fn handshake(stage: &mut Stage, now: u64, pair: &mut Pair, server: &str) -> u64 {
+    let hello = tls::client_hello(&mut stage.chance, server);
     let mut at = pair.ask_inside(stage, now, &hello);
-    let certificates = u16::try_from(stage.chance.within(2_600..=4_400)).unwrap_or_default();
-    let hello = Message::tls_hello(2, stage.chance.within(0..=0xffff), certificates);
+    let certificates = stage.chance.within(2_400..=4_200);
+    let hello = tls::server_hello(&mut stage.chance, certificates);
     at = pair.pass_all(stage, at, &inside(&hello));
     let finished = Message::tls(stage.chance.within(0..=0xffff), 80);
     at = pair.near.say(stage, Side::Client, at + pair.near.leg(Side::Client) + MILLISECOND, &finished);

@@ -48,18 +48,6 @@ impl Message {
         Self::with_body([], Body::Tls, start, bytes.max(TLS_HEADER + 1))
     }
 
-    /// A TLS handshake record (RFC 8446 section 4) of so many bytes that begins with this kind of message: 1 for the client's
-    /// hello, 2 for the server's.
-    pub(super) fn tls_hello(kind: u8, start: u64, bytes: u16) -> Rc<Self> {
-        let inner = bytes.saturating_sub(5);
-        let [high, low] = inner.to_be_bytes();
-        let [body_high, body_low] = inner.saturating_sub(4).to_be_bytes();
-        let minor = if kind == 1 { 1 } else { 3 };
-        let head = [0x16, 3, minor, high, low, kind, 0, body_high, body_low, 3, 3];
-        let rest = u64::from(bytes).saturating_sub(11);
-        Self::with_body(head, Body::Noise, start, rest)
-    }
-
     /// Bytes of head and body.
     pub(super) fn len(&self) -> u64 {
         self.length

@@ -15,6 +15,7 @@ mod message;
 mod packet;
 mod scenes;
 mod stage;
+mod tls;
 mod words;
 
 #[cfg(test)]
@@ -58,19 +59,27 @@ pub enum Scenario {
 }
 
 impl Scenario {
-    /// How many clients take part, and after how many seconds nothing new begins, unless it is said.
-    const fn defaults(self) -> (u32, u32) {
+    /// How many clients take part unless it is said, and what ends the scenario unless anything is said to.
+    const fn defaults(self) -> (u32, End) {
         match self {
-            Self::SelfTargetStorm => (3, 2),
-            Self::MixedClient => (1, 3),
-            Self::Nat50 => (50, 2),
-            Self::StartupBurst => (1, 30),
-            Self::SlowLoris => (8, 40),
-            Self::DeadDestination => (4, 20),
-            Self::Bypass => (4, 6),
-            Self::BrowsingDay => (8, 4),
+            Self::SelfTargetStorm => (3, End::Seconds(2)),
+            Self::MixedClient => (1, End::Seconds(4)),
+            Self::Nat50 => (50, End::Seconds(2)),
+            Self::StartupBurst => (1, End::Seconds(30)),
+            Self::SlowLoris => (8, End::Seconds(40)),
+            Self::DeadDestination => (4, End::Seconds(20)),
+            Self::Bypass => (2, End::Seconds(8)),
+            // A single download may be larger than all the others' files.
+            Self::BrowsingDay => (24, End::Bytes(300_000)),
         }
     }
+}
+
+/// What ends a scenario: nothing new begins after so many seconds, or the file is full.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Seconds(u32),
+    Bytes(u64),
 }
 
 /// How a scenario is to be played. What is not said is small: the file has some hundred kilobytes at most.
@@ -107,12 +116,13 @@ pub struct Written {
 pub fn write(scenario: Scenario, options: &Options, writer: impl Write) -> io::Result<Written> {
     let (clients, usual) = scenario.defaults();
     let clients = options.clients.unwrap_or(clients).clamp(1, MAX_CLIENTS);
-    let seconds = match (options.seconds, options.size) {
-        (Some(seconds), _) => seconds.min(MAX_SECONDS),
-        (None, Some(_)) => MAX_SECONDS,
-        (None, None) => usual,
+    let (seconds, size) = match (options.seconds, options.size, usual) {
+        (None, None, End::Seconds(seconds)) => (Some(seconds), None),
+        (None, None, End::Bytes(bytes)) => (None, Some(bytes)),
+        (seconds, size, _) => (seconds, size),
     };
-    let mut file = File::new(writer, Filler::new(options.seed), options.size.unwrap_or(u64::MAX))?;
+    let seconds = seconds.unwrap_or(MAX_SECONDS).min(MAX_SECONDS);
+    let mut file = File::new(writer, Filler::new(options.seed), size.unwrap_or(u64::MAX))?;
     let mut stage = Stage::new(Chance::new(options.seed), u64::from(seconds) * SECOND);
     let actors = scenes::cast(scenario, clients, &mut stage);
     stage.play(actors, &mut file)?;

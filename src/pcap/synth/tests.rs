@@ -8,6 +8,7 @@ use pnet::packet::ipv4::{self, Ipv4Packet};
 use pnet::packet::ipv6::Ipv6Packet;
 use pnet::packet::tcp::{self, TcpPacket};
 
+use super::cast::{PORTAL, PROXY, PROXY_V6};
 use super::{Options, Scenario, write};
 
 fn capture(scenario: Scenario, options: &Options) -> Vec<u8> {
@@ -95,4 +96,73 @@ fn a_size_is_reached_and_not_exceeded() {
             assert!(bytes <= size && bytes >= size - size / 100, "{scenario:?}: {bytes} of {size}");
         }
     }
+}
+
+/// Times in microseconds of the SYNs to the proxy, and of those that a client sends elsewhere.
+fn attempts(file: &[u8]) -> (Vec<u64>, Vec<u64>) {
+    let opening = |(time, frame): (u64, &[u8])| {
+        let (_, to, flags, _) = segment(frame);
+        (flags == 2 && to != PORTAL).then_some((time, to))
+    };
+    let (to_proxy, others): (Vec<_>, Vec<_>) =
+        records(file).into_iter().filter_map(opening).partition(|(_, to)| *to == PROXY);
+    let times = |attempts: Vec<(u64, _)>| attempts.into_iter().map(|(time, _)| time).collect();
+    (times(to_proxy), times(others))
+}
+
+/// The most that lie within a stretch of so many microseconds.
+fn most_within(times: &[u64], stretch: u64) -> usize {
+    let from = |begin: &u64| times.iter().filter(|time| (*begin..*begin + stretch).contains(time)).count();
+    times.iter().map(from).max().unwrap_or(0)
+}
+
+#[test]
+fn in_the_storm_every_attempt_is_a_404_that_the_gateway_gave_itself_and_more_than_ten_come_in_half_a_millisecond() {
+    let file = capture(Scenario::SelfTargetStorm, &Options { clients: Some(1), ..Options::default() });
+    let said: Vec<_> = records(&file).into_iter().map(|(_, frame)| segment(frame)).collect();
+    let count = |to: SocketAddr, from: SocketAddr, begin: &str| {
+        let heard = |(source, destination, _, payload): &&(SocketAddr, SocketAddr, u8, Vec<u8>)| {
+            (*destination == to || *source == from) && payload.starts_with(begin.as_bytes())
+        };
+        said.iter().filter(heard).count()
+    };
+    let nowhere: SocketAddr = "0.0.0.0:0".parse().unwrap();
+    let (times, elsewhere) = attempts(&file);
+    assert!(times.len() > 40 && elsewhere.is_empty());
+    assert_eq!(count(PROXY, nowhere, "GET http://10.115.5.2/"), times.len());
+    assert_eq!(count(PORTAL, nowhere, "GET /"), times.len());
+    assert_eq!(count(nowhere, PORTAL, "HTTP/1.1 404"), times.len());
+    assert_eq!(count(nowhere, PROXY, "HTTP/1.1 404"), times.len());
+    // The first dozen come before any answer; what comes later is a retry.
+    let retries = &times[12..];
+    assert!(most_within(retries, 500) > 10, "{}", most_within(retries, 500));
+}
+
+#[test]
+fn a_start_makes_35_connections_in_26_seconds_and_ten_in_its_first() {
+    for seed in 0..20 {
+        let (times, _) = attempts(&capture(Scenario::StartupBurst, &Options { seed, ..Options::default() }));
+        assert_eq!(times.len(), 35);
+        let span = times.last().unwrap() - times.first().unwrap();
+        assert!((20_000_000..=26_000_000).contains(&span), "{span}");
+        assert_eq!(most_within(&times, 1_000_000), 10);
+    }
+}
+
+#[test]
+fn what_a_server_says_reaches_the_client_byte_for_byte_but_for_the_head() {
+    let file = capture(Scenario::BrowsingDay, &Options { seed: 3, ..Options::default() });
+    let bytes = |through_proxy: bool| {
+        let of_server = |(_, frame): (u64, &[u8])| {
+            let (from, to, _, payload) = segment(frame);
+            let ours = [PROXY, PROXY_V6].contains(&from);
+            let theirs = [80, 443].contains(&from.port()) && to.port() >= 49_152;
+            if through_proxy { ours } else { theirs }.then_some(payload.len())
+        };
+        records(&file).into_iter().filter_map(of_server).sum::<usize>()
+    };
+    let (given, passed) = (bytes(false), bytes(true));
+    assert!(given > 100_000);
+    // The proxy adds its name to heads, and says that tunnels stand; at the end of the file something is under way.
+    assert!(passed.abs_diff(given) < given / 20, "{given} {passed}");
 }

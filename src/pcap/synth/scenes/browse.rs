@@ -32,8 +32,8 @@ const DAY: Habits = Habits {
         (6_000, 500),
         (20_000, 750),
         (60_000, 900),
-        (120_000, 950),
-        (400_000, 990),
+        (120_000, 960),
+        (400_000, 998),
         (4_000_000, 1_000),
     ],
     tunnels: 550,
@@ -41,14 +41,14 @@ const DAY: Habits = Habits {
 
 /// A few small pages: what is of interest is that they come at all.
 pub(super) const LIGHT: Habits =
-    Habits { pause: 600..=2_500, objects: 1..=2, sizes: &[(200, 0), (900, 500), (2_800, 1_000)], tunnels: 200 };
+    Habits { pause: 1_200..=3_600, objects: 1..=2, sizes: &[(200, 0), (500, 500), (1_400, 1_000)], tunnels: 100 };
 
 /// How much longer pauses are in each hour, from 09:00 on: noon, evening, night.
 const HOURS: [u64; 24] = [1, 1, 1, 2, 3, 1, 1, 1, 1, 2, 4, 6, 10, 20, 40, 60, 60, 60, 60, 60, 40, 20, 10, 3];
 
 /// One person.
 #[derive(Debug)]
-pub(super) struct Browser {
+struct Browser {
     pc: Pc,
     habits: &'static Habits,
     visit: Option<Visit>,
@@ -65,10 +65,6 @@ struct Visit {
 }
 
 impl Browser {
-    pub(super) fn new(pc: Pc, habits: &'static Habits) -> Self {
-        Self { pc, habits, visit: None }
-    }
-
     fn pause(&self, stage: &mut Stage, now: u64) -> u64 {
         let hour = usize::try_from(now / (3_600 * SECOND) % 24).unwrap_or_default();
         stage.chance.within(self.habits.pause.clone()) * MILLISECOND * HOURS.get(hour).copied().unwrap_or(1)
@@ -82,7 +78,7 @@ impl Browser {
         let (pair, at) = if encrypted {
             let authority = format!("{}:443", origin.name);
             let (mut pair, at) = tunnel(stage, now, self.pc, origin, (&authority, 443), BROWSER_AGENT);
-            let at = handshake(stage, at, &mut pair);
+            let at = handshake(stage, at, &mut pair, origin.name);
             (pair, at)
         } else {
             Pair::open(stage, now, self.pc, origin, 80)
@@ -105,7 +101,7 @@ impl Visit {
         let (ending, kind) = match size {
             ..2_000 => ("css", "text/css"),
             2_000..30_000 => ("html", "text/html; charset=utf-8"),
-            30_000..1_000_000 => ("jpg", "image/jpeg"),
+            30_000..1_000_000 => ("webp", "image/webp"),
             _ => ("zip", "application/zip"),
         };
         let path = format!("/{}/{}.{ending}", stage.chance.hex(3), stage.chance.hex(8));
@@ -146,10 +142,11 @@ impl Actor for Browser {
     }
 }
 
-/// Somebody who opens the first page within the first pause.
-pub(super) fn browser(stage: &mut Stage, pc: Pc, habits: &'static Habits) -> (u64, Box<dyn Actor>) {
-    let first = stage.chance.within(0..=*habits.pause.end() / 2) * MILLISECOND;
-    (first, Box::new(Browser::new(pc, habits)))
+/// The person of this number: the first opens a page soon, the others within half a pause.
+pub(super) fn browser(stage: &mut Stage, number: u32, pc: Pc, habits: &'static Habits) -> (u64, Box<dyn Actor>) {
+    let latest = (habits.pause.start() / 2).saturating_mul(u64::from(number) + 1).min(habits.pause.end() / 2);
+    let first = stage.chance.within(0..=latest) * MILLISECOND;
+    (first, Box::new(Browser { pc, habits, visit: None }))
 }
 
 /// One PC in four speaks IPv6 with the proxy.
@@ -158,7 +155,7 @@ pub(super) fn cast(stage: &mut Stage, clients: u32) -> Cast {
         .map(|number| {
             let address = if number % 4 == 3 { pc_v6(number) } else { pc(number) };
             let pc = Pc::new(stage, address);
-            browser(stage, pc, &DAY)
+            browser(stage, number, pc, &DAY)
         })
         .collect()
 }

@@ -4,6 +4,7 @@ use super::super::cast::{MESSENGER, Origin, pc};
 use super::super::exchange::{Pc, messenger_tunnel, short_post};
 use super::super::message::{Body, Message};
 use super::super::stage::{Actor, Cast, MICROSECOND, MILLISECOND, SECOND, Stage};
+use super::super::tls;
 use super::super::words::MESSENGER_AGENT;
 use crate::pcap::stream::Side;
 
@@ -85,7 +86,7 @@ struct Bypass {
 impl Bypass {
     /// An upload past the proxy; what is more than 20 MB on a real day is a thousandth of that here.
     fn upload(&self, stage: &mut Stage, now: u64, origin: &Origin) -> u64 {
-        let (host, size) = (origin.name, stage.chance.within(20_500..=42_000));
+        let (host, size) = (origin.name, stage.chance.within(20_500..=32_000));
         let head = format!(
             "POST /cdn/upload/{} HTTP/1.1\r\nHost: {host}\r\nAccept: */*\r\nConnection: Keep-Alive\r\n\
              Content-Type: application/octet-stream\r\nUser-Agent: {MESSENGER_AGENT}\r\nContent-Length: {size}\r\n\r\n",
@@ -107,8 +108,8 @@ impl Bypass {
         let start = stage.chance.within(0..=0xffff);
         let mut at = flow.open(stage, now) + 60 * MICROSECOND;
         let said = [
-            (Side::Client, Message::tls_hello(1, start, 517)),
-            (Side::Server, Message::tls_hello(2, start, 3_100)),
+            (Side::Client, tls::client_hello(&mut stage.chance, origin.name)),
+            (Side::Server, tls::server_hello(&mut stage.chance, 2_900)),
             (Side::Client, Message::tls(start, stage.chance.within(400..=2_000))),
             (Side::Server, Message::tls(start, stage.chance.within(900..=9_000))),
         ];
@@ -127,13 +128,13 @@ impl Actor for Bypass {
         }
         let (proxied, other) = (stage.chance.pick(MESSENGER)?, stage.chance.pick(SIBLINGS)?);
         self.turn += 1;
-        let done = match self.turn % 6 {
+        let done = match self.turn % 8 {
             // Once to the very server that it is proxied to, once to one beside it.
             0 => self.encrypted(stage, now, proxied),
-            3 => self.upload(stage, now, other),
+            4 => self.upload(stage, now, other),
             _ => short_post(stage, now, self.pc, proxied, true),
         };
-        Some(done + stage.chance.within(200..=1_500) * MILLISECOND)
+        Some(done + stage.chance.within(100..=500) * MILLISECOND)
     }
 }
 
@@ -141,7 +142,7 @@ impl Actor for Bypass {
 pub(super) fn bypasses(stage: &mut Stage, clients: u32) -> Cast {
     (0..clients)
         .map(|number| {
-            let first = stage.chance.within(0..=1_500) * MILLISECOND;
+            let first = stage.chance.within(0..=800) * MILLISECOND;
             let pc = Pc::new(stage, pc(number));
             (first, Box::new(Bypass { pc, turn: u64::from(number) }) as Box<dyn Actor>)
         })

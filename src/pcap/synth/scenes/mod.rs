@@ -15,7 +15,7 @@ use super::exchange::Pc;
 use super::stage::{Cast, MILLISECOND, Stage};
 
 /// Connections at a time of a storming PC that also browses, or stands among others.
-const FEW_WORKERS: u32 = 6;
+const FEW_WORKERS: u32 = 8;
 
 /// Everybody who takes part.
 pub(super) fn cast(scenario: Scenario, clients: u32, stage: &mut Stage) -> Cast {
@@ -37,7 +37,7 @@ fn mixed(stage: &mut Stage, clients: u32) -> Cast {
     let mut cast = Cast::new();
     for number in 0..clients {
         let pc = Pc::new(stage, pc(number));
-        cast.push(browse::browser(stage, pc, &browse::LIGHT));
+        cast.push(browse::browser(stage, number, pc, &browse::LIGHT));
         cast.extend(storm::workers(stage, &process, pc.address, FEW_WORKERS, 400 * MILLISECOND));
     }
     cast
@@ -47,9 +47,9 @@ fn mixed(stage: &mut Stage, clients: u32) -> Cast {
 fn nat(stage: &mut Stage, clients: u32) -> Cast {
     let process = Rc::default();
     let mut cast = storm::workers(stage, &process, NAT, FEW_WORKERS, 300 * MILLISECOND);
-    for _ in 1..clients {
+    for number in 1..clients {
         let pc = Pc::new(stage, NAT);
-        cast.push(browse::browser(stage, pc, &browse::LIGHT));
+        cast.push(browse::browser(stage, number, pc, &browse::LIGHT));
     }
     cast
 }

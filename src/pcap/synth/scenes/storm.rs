@@ -16,7 +16,7 @@ pub(super) const WORKERS: u32 = 12;
 const WORK: u64 = 29 * MICROSECOND;
 /// How long the starved process gets to work, and how long it waits for the disk in between.
 const AWAKE: u64 = 1_500 * MICROSECOND;
-const STARVED: (u64, u64) = (300 * MILLISECOND, 520 * MILLISECOND);
+const STARVED: (u64, u64) = (350 * MILLISECOND, 620 * MILLISECOND);
 
 /// The proxy's process on a box that waits for its disk: the kernel accepts at once, but answers come in bunches.
 #[derive(Debug, Default)]
