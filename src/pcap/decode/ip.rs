@@ -52,7 +52,7 @@ impl Way<'_> {
         let length = usize::from(header.get_header_length()) * 4;
         // Zero if it was left to the network card to cut this into segments.
         let total = usize::from(header.get_total_length());
-        if header.get_version() != 4 || length < 20 || (total != 0 && total < length) {
+        if header.get_version() != 4 || length < 20 {
             return Err(Stop::Malformed);
         }
         self.counters.ipv4 += 1;

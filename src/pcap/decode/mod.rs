@@ -37,7 +37,7 @@ pub struct Segment<'b> {
     pub flags: u8,
     /// What was captured of its payload.
     pub payload: &'b [u8],
-    /// Bytes of the payload that were sent, but not captured (a snap length).
+    /// Bytes of the payload that were sent, but not captured (a snap length): at most what one packet of Linux can carry, 512 KiB.
     pub cut: u32,
 }
 

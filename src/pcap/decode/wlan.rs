@@ -29,5 +29,9 @@ pub(super) fn data(piece: &mut Piece<'_>) -> Step {
         (false, _) => 0,
     };
     piece.skip(24 + fourth_address + control)?;
+    // Some cards pad this header to a multiple of 4. Nothing of interest begins so.
+    if let [0, 0, ..] = piece.bytes() {
+        piece.skip(2)?;
+    }
     Ok(Next::Llc)
 }

@@ -147,14 +147,15 @@ fn fragments_that_cannot_be_are_malformed() {
     give(ipv4_part(6, 1, 8, false, &[]));
     give(ipv4_part(6, 1, 8, true, &[0; 7]));
     assert_eq!(decoder.counters().datagrams, 0);
-    // Two ends; beyond the end; an end before what is there.
+    // Three ends; beyond the end; an end before what is there.
     let mut give = |packet: Vec<u8>| assert!(decoder.segment(&at(0, &packet)).is_none());
     give(ipv4_part(6, 2, 40, false, &[0; 20]));
     give(ipv4_part(6, 2, 40, false, &[0; 10]));
+    give(ipv4_part(6, 2, 40, false, &[0; 30]));
     give(ipv4_part(6, 2, 64, true, &[0; 8]));
     give(ipv4_part(6, 3, 64, true, &[0; 8]));
     give(ipv4_part(6, 3, 40, false, &[0; 20]));
-    assert_eq!((decoder.counters().malformed, decoder.counters().fragments), (6, 2));
+    assert_eq!((decoder.counters().malformed, decoder.counters().fragments), (7, 2));
     assert_counted_once(decoder.counters());
 }
 
@@ -166,19 +167,27 @@ fn a_fragment_that_was_cut_is_no_part() {
     assert_eq!((counters.cut_headers, counters.datagrams), (1, 0));
 }
 
+/// Each of these packets in two fragments of its own.
+fn halved(packets: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let halves = |(i, packet): (usize, &Vec<u8>)| {
+        let identification = u8::try_from(10 * packets.len() + i).unwrap();
+        let (first, second) = packet.split_at(24);
+        [ipv4_part(4, identification, 0, true, first), ipv4_part(4, identification, 24, false, second)]
+    };
+    packets.iter().enumerate().flat_map(halves).collect()
+}
+
 #[test]
-fn fragments_of_fragments() {
-    let outer: Vec<_> = split(1, &segment(200), 120)
-        .iter()
-        .enumerate()
-        .flat_map(|(i, inner)| {
-            let identification = 10 + u8::try_from(i).unwrap();
-            [ipv4_part(4, identification, 0, true, &inner[..64]), ipv4_part(4, identification, 64, false, &inner[64..])]
-        })
-        .collect();
+fn fragments_of_fragments_but_not_of_these() {
+    let halves = halved(&split(1, &segment(200), 120));
     let mut decoder = Decoder::new();
-    assert_eq!(payloads(&mut decoder, &outer), [segment(200)[20..].to_vec()]);
+    assert_eq!(payloads(&mut decoder, &halves), [segment(200)[20..].to_vec()]);
     assert_eq!((decoder.counters().datagrams, decoder.counters().reassembled), (3, 3));
+    assert_counted_once(decoder.counters());
+
+    let mut decoder = Decoder::new();
+    assert!(payloads(&mut decoder, &halved(&halves)).is_empty());
+    assert_eq!((decoder.counters().reassembled, decoder.counters().too_deep), (7, 1));
     assert_counted_once(decoder.counters());
 }
 

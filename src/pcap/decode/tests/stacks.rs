@@ -90,6 +90,7 @@ fn wlan() -> Vec<Stack> {
     vec![
         ("802.11", 105, air(0x08, 1, 22)),
         ("802.11, QoS", 105, air(0x88, 2, 24)),
+        ("802.11, QoS, padded", 105, air(0x88, 2, 26)),
         ("802.11, QoS and HT control", 105, air(0x88, 0x81, 28)),
         ("802.11, four addresses", 105, air(0x08, 3, 28)),
         ("radiotap", 127, cat(&[&[0, 0, 10, 0, 0, 0, 0, 0, 1, 2], &air(0x88, 2, 24)])),
