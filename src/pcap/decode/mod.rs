@@ -50,7 +50,7 @@ pub const RST: u8 = 4;
 /// ACK: the acknowledgement number counts.
 pub const ACK: u8 = 16;
 
-/// Headers in a frame, tunnels and extension headers and all; a frame may not send us round for ever.
+/// Headers in a frame (or in a datagram put together), tunnels, tags and extension headers and all: nobody sends us round for ever.
 const MAX_HEADERS: usize = 32;
 
 /// Datagrams put together for one frame: fragments in a tunnel whose packets are fragments too.
@@ -166,7 +166,7 @@ enum Stop {
     TooDeep,
     /// A fragment, kept until the others are there.
     Fragment,
-    /// The last missing fragment: the datagram is in [`Fragments::take`], and begins with this.
+    /// The last missing fragment: the datagram, which begins with this, waits for [`Fragments::take`].
     Datagram(Next),
 }
 
