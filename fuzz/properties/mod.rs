@@ -10,6 +10,7 @@ pub mod head;
 mod oracle;
 pub mod policy;
 mod rule;
+pub mod streams;
 
 use floodgate::http1::head::HeadLimits;
 

@@ -27,32 +27,37 @@ pub(super) struct Teller<'a, L: Listener> {
     pub(super) state: &'a mut L::State,
     pub(super) shared: &'a mut Shared,
     pub(super) at: Time,
-    pub(super) sender: SocketAddr,
+    pub(super) side: Side,
 }
 
 impl<L: Listener> Teller<'_, L> {
-    /// Asked anew each time: the listener may have swapped the sides.
-    fn side(&self) -> Side {
-        self.conversation.side(&self.sender)
-    }
-
     fn count(&mut self, bytes: u32) {
-        *self.side().of_mut(&mut self.conversation.bytes) += u64::from(bytes);
+        *self.side.of_mut(&mut self.conversation.bytes) += u64::from(bytes);
     }
 
     fn bytes(&mut self, at: Time, bytes: &[u8]) -> Interest {
-        let side = self.side();
-        self.listener.bytes(self.conversation, self.state, side, at, bytes)
+        let client = self.conversation.client;
+        let interest = self.listener.bytes(self.conversation, self.state, self.side, at, bytes);
+        self.heed_swap(client);
+        interest
     }
 
     fn gap(&mut self, at: Time, missing: u32) -> Interest {
-        let side = self.side();
-        self.listener.gap(self.conversation, self.state, side, at, u64::from(missing))
+        let client = self.conversation.client;
+        let interest = self.listener.gap(self.conversation, self.state, self.side, at, u64::from(missing));
+        self.heed_swap(client);
+        interest
     }
 
     fn finished(&mut self) {
-        let side = self.side();
-        self.listener.finished(self.conversation, self.state, side, self.at);
+        self.listener.finished(self.conversation, self.state, self.side, self.at);
+    }
+
+    /// The listener may have swapped the sides of a mid-stream conversation.
+    fn heed_swap(&mut self, client: SocketAddr) {
+        if self.conversation.midstream && self.conversation.client != client {
+            self.side = self.side.other();
+        }
     }
 }
 
@@ -162,6 +167,11 @@ impl Direction {
 
     /// A FIN, whose number is the one after the last byte.
     pub(super) fn end<L: Listener>(&mut self, number: u32, to: &mut Teller<'_, L>) {
+        // Nothing was ever acknowledged of a side that begins with its FIN, not even its SYN: it has no connection.
+        if self.next.is_none() && !to.conversation.midstream {
+            to.shared.counters.strays += 1;
+            return;
+        }
         let next = *self.next.get_or_insert(number);
         if self.fin == Some(number) {
             to.shared.counters.retransmissions += 1;

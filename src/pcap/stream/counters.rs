@@ -8,6 +8,8 @@ pub struct Limits {
     /// Closed conversations whose late segments are still known as theirs. Beyond: the first closed is forgotten
     /// ([`Counters::forgotten`]), and a late segment of it would be a conversation of its own.
     pub closed: usize,
+    /// Conversations that may wait after an RST, which was not believed if its sender goes on. Beyond: the first is closed.
+    pub reset: usize,
     /// Pieces that one side may have waiting behind a hole. Beyond: the hole is given up ([`Counters::overruns`]).
     pub pieces: usize,
     /// Bytes of memory (64 of them for each piece) that one side may have waiting. Beyond: as with `pieces`.
@@ -19,7 +21,14 @@ pub struct Limits {
 impl Default for Limits {
     /// About 70 MiB of conversations, without what the listener keeps of each.
     fn default() -> Self {
-        Self { conversations: 1 << 18, closed: 1 << 16, pieces: 64, side_bytes: 256 << 10, bytes: 16 << 20 }
+        Self {
+            conversations: 1 << 18,
+            closed: 1 << 16,
+            reset: 1 << 10,
+            pieces: 64,
+            side_bytes: 256 << 10,
+            bytes: 16 << 20,
+        }
     }
 }
 

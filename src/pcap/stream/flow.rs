@@ -7,7 +7,7 @@ use super::super::Time;
 use super::super::decode::{ACK, FIN, RST, SYN, Segment};
 use super::assemble::{Direction, Shared, Teller};
 use super::sequence::Span;
-use super::table::{Bases, is_lower};
+use super::table::{Bases, Key};
 use super::{Conversation, End, Listener, Side};
 
 /// A conversation that is open: 240 bytes, and what the listener keeps.
@@ -22,8 +22,21 @@ pub(super) struct Flow<S> {
     /// Something was heard of it since the table last looked. Not its first segment: a flood of them shall not drive out those
     /// that speak.
     pub(super) recent: bool,
-    /// When its last segment was captured.
+    /// Who has reset it, and said nothing else since: the lower address?
+    reset: Option<bool>,
+    /// When its last segment was captured, or the first RST.
     last: Time,
+}
+
+/// What a segment did to its conversation.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Heard {
+    /// It goes on.
+    Open,
+    /// It was reset, unless the sender goes on.
+    Reset,
+    /// Both sides have finished, and know it.
+    Over,
 }
 
 const _: () = assert!(size_of::<Flow<()>>() <= 240, "the table's size is stated");
@@ -45,63 +58,86 @@ impl<S: Default> Flow<S> {
             bytes: [0; 2],
         };
         let directions = Default::default();
-        Self { conversation, state: S::default(), directions, first_fin: None, recent: false, last: at }
+        Self { conversation, state: S::default(), directions, first_fin: None, recent: false, reset: None, last: at }
     }
 
-    /// The numbers that its sides began with, and whether either has said FIN.
-    pub(super) fn bases(&self) -> (Bases, bool) {
+    pub(super) fn key(&self) -> Key {
+        Key::of(self.conversation.client, self.conversation.server).0
+    }
+
+    /// The numbers that its sides began with.
+    pub(super) fn bases(&self) -> Bases {
         let [low, high] = &self.directions;
-        ([low.base, high.base], self.first_fin.is_some())
+        [low.base, high.base]
     }
 
-    /// Its next segment. Returns how it ended, if it did.
+    /// Somebody has said FIN or RST.
+    pub(super) fn is_ending(&self) -> bool {
+        self.first_fin.is_some() || self.reset.is_some()
+    }
+
+    /// When it was reset, if that is believed.
+    pub(super) fn was_reset(&self) -> Option<Time> {
+        self.reset.map(|_| self.last)
+    }
+
+    /// Its next segment.
     pub(super) fn hear<L: Listener<State = S>>(
         &mut self,
         listener: &mut L,
         shared: &mut Shared,
         at: Time,
+        from_low: bool,
         segment: &Segment<'_>,
-    ) -> Option<End> {
+    ) -> Heard {
         let has = |flag| segment.flags & flag != 0;
         let Some(span) = Span::new(segment.sequence.wrapping_add(u32::from(has(SYN))), segment.payload, segment.cut)
         else {
             shared.counters.strays += 1;
-            return None;
+            return Heard::Open;
         };
-        self.last = at;
-        self.count(listener, segment, span.length() > 0);
-
-        let from_low = is_lower(segment.source, segment.destination);
+        let mut side = self.count(listener, segment, span.length() > 0);
         let [low, high] = &mut self.directions;
         let (own, other) = if from_low { (low, high) } else { (high, low) };
         if has(RST) {
-            if own.may_reset(segment.sequence, has(ACK)) {
-                return Some(End::Reset(self.conversation.side(&segment.source)));
+            if !own.may_reset(segment.sequence, has(ACK)) {
+                shared.counters.strays += 1;
+            } else if self.reset.is_none() {
+                (self.reset, self.last) = (Some(from_low), at);
+                return Heard::Reset;
             }
-            shared.counters.strays += 1;
-            return None;
+            return Heard::Open;
         }
+        if self.reset == Some(from_low) {
+            // Somebody else sent that RST in its name, or with a number that the receiver did not accept.
+            self.reset = None;
+        }
+        if self.reset.is_none() {
+            self.last = at;
+        }
+
         if !has(SYN) {
             own.base.get_or_insert_with(|| segment.sequence.wrapping_sub(1));
         } else if !own.begin(segment.sequence, &mut shared.counters) {
             shared.counters.strays += 1;
-            return None;
+            return Heard::Open;
         } else if self.conversation.midstream {
             // Its SYN comes after what it began: the capture's order is not the network's.
             shared.counters.midstream -= 1;
             if opener(segment) != Some(self.conversation.client) {
                 self.conversation.swap();
+                side = side.other();
             }
             self.conversation.midstream = false;
         }
 
         let (conversation, state) = (&mut self.conversation, &mut self.state);
-        let mut to = Teller { listener, conversation, state, shared, at, sender: segment.destination };
+        let mut to = Teller { listener, conversation, state, shared, at, side: side.other() };
         // Before its bytes: an answer shows that the question arrived.
         if has(ACK) {
             other.acknowledge(segment.acknowledgement, &mut to);
         }
-        to.sender = segment.source;
+        to.side = to.side.other();
         if span.length() <= 1 && !has(SYN | FIN) && own.is_probe(segment.sequence) {
             to.shared.counters.keep_alives += 1;
         } else if span.length() > 0 {
@@ -113,14 +149,14 @@ impl<S: Default> Flow<S> {
                 self.first_fin.get_or_insert(from_low);
             }
         }
-        self.end().filter(|_| self.directions.iter().all(Direction::is_done))
+        if own.is_done() && other.is_done() { Heard::Over } else { Heard::Open }
     }
 
-    /// Counts a segment, and announces the first.
-    fn count<L: Listener<State = S>>(&mut self, listener: &mut L, segment: &Segment<'_>, carries: bool) {
+    /// Counts a segment, announces the first, and says whose it is.
+    fn count<L: Listener<State = S>>(&mut self, listener: &mut L, segment: &Segment<'_>, carries: bool) -> Side {
         let conversation = &mut self.conversation;
         let first = conversation.packets == [0; 2];
-        let side = conversation.side(&segment.source);
+        let side = if conversation.client == segment.source { Side::Client } else { Side::Server };
         *side.of_mut(&mut conversation.packets) += 1;
         conversation.accepted |= side == Side::Server
             && segment.flags & RST == 0
@@ -130,29 +166,34 @@ impl<S: Default> Flow<S> {
         } else {
             self.recent = true;
         }
+        side
     }
 
-    /// How it ended, if both sides said FIN.
+    /// Whether the client is the lower address.
+    fn client_is_low(&self) -> bool {
+        Key::of(self.conversation.client, self.conversation.server).1
+    }
+
+    /// How it ended, if it did.
     fn end(&self) -> Option<End> {
-        let [Direction { fin: Some(_), .. }, Direction { fin: Some(_), .. }] = self.directions else { return None };
-        let Conversation { client, server, .. } = self.conversation;
-        let client_first = self.first_fin? == is_lower(client, server);
-        Some(End::Finished(if client_first { Side::Client } else { Side::Server }))
+        let side = |low| if low == self.client_is_low() { Side::Client } else { Side::Server };
+        if let [Direction { fin: Some(_), .. }, Direction { fin: Some(_), .. }] = self.directions {
+            return Some(End::Finished(side(self.first_fin?)));
+        }
+        self.reset.map(|low| End::Reset(side(low)))
     }
 
-    /// Tells the rest of it. What is told to have ended otherwise may have finished before, unacknowledged.
+    /// Tells the rest of it. `end` is its end if it has not come to one by itself.
     pub(super) fn close<L: Listener<State = S>>(mut self, listener: &mut L, shared: &mut Shared, at: Time, end: End) {
-        let (at, end) = self.end().map_or((at, end), |finished| (self.last, finished));
-        let Conversation { client, server, .. } = self.conversation;
+        let (at, end) = self.end().map_or((at, end), |ended| (self.last, ended));
+        let client_is_low = self.client_is_low();
         let [low, high] = &mut self.directions;
-        let mut sides = [(low, client.min(server)), (high, client.max(server))];
-        if !is_lower(client, server) {
-            sides.reverse();
-        }
-        for (direction, sender) in sides {
-            let (conversation, state) = (&mut self.conversation, &mut self.state);
-            direction.flush(&mut Teller { listener, conversation, state, shared, at, sender });
-        }
+        let (client, server) = if client_is_low { (low, high) } else { (high, low) };
+        let (conversation, state) = (&mut self.conversation, &mut self.state);
+        let mut to = Teller { listener, conversation, state, shared, at, side: Side::Client };
+        client.flush(&mut to);
+        to.side = to.side.other();
+        server.flush(&mut to);
         let counters = &mut shared.counters;
         match end {
             End::Finished(_) => counters.finished += 1,

@@ -59,11 +59,6 @@ impl Conversation {
         self.bytes.reverse();
         self.accepted = *Side::Server.of(&self.packets) > 0;
     }
-
-    /// The side of `sender`, which is one of the two.
-    fn side(&self, sender: &SocketAddr) -> Side {
-        if self.client == *sender { Side::Client } else { Side::Server }
-    }
 }
 
 /// Who speaks.
@@ -76,6 +71,14 @@ pub enum Side {
 }
 
 impl Side {
+    /// The one that is spoken to.
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
+
     /// This side's of a pair: the client's comes first.
     pub const fn of<T>(self, [client, server]: &[T; 2]) -> &T {
         match self {
@@ -98,7 +101,7 @@ impl Side {
 pub enum End {
     /// Both sides said FIN; this one first.
     Finished(Side),
-    /// This side reset it.
+    /// This side reset it, and said nothing else after that. It is told with the RST's time, but perhaps later.
     Reset(Side),
     /// Its end was not captured: the capture ended first, or another conversation took its ports.
     Open,

@@ -1,9 +1,11 @@
 //! The table at work: each segment to its conversation.
 
+use std::collections::VecDeque;
+
 use super::super::Time;
 use super::super::decode::{SYN, Segment};
 use super::assemble::Shared;
-use super::flow::Flow;
+use super::flow::{Flow, Heard};
 use super::table::{Key, Place, Table};
 use super::{Counters, End, Limits, Listener};
 
@@ -14,12 +16,19 @@ pub struct Streams<L: Listener> {
     shared: Shared,
     /// The conversation of the segment before, which is often that of the next.
     latest: Option<(Key, u32)>,
+    /// Conversations that were reset, in the order in which that happened: slot, number, and when.
+    reset: VecDeque<(u32, u64, Time)>,
 }
 
 impl<L: Listener> Streams<L> {
     /// None yet.
     pub fn new(limits: Limits) -> Self {
-        Self { table: Table::default(), shared: Shared { limits, ..Shared::default() }, latest: None }
+        Self {
+            table: Table::default(),
+            shared: Shared { limits, ..Shared::default() },
+            latest: None,
+            reset: VecDeque::new(),
+        }
     }
 
     /// What was seen so far.
@@ -40,33 +49,52 @@ impl<L: Listener> Streams<L> {
     /// The next segment of the capture.
     pub fn segment(&mut self, listener: &mut L, at: Time, segment: &Segment<'_>) {
         self.shared.counters.segments += 1;
-        let key = Key::of(segment.source, segment.destination);
-        let Some(slot) = self.slot(listener, at, key, segment) else {
+        let (key, from_low) = Key::of(segment.source, segment.destination);
+        let Some(slot) = self.slot(listener, at, key, from_low, segment) else {
             self.shared.counters.late += 1;
             return;
         };
         self.latest = Some((key, slot));
-        let ended = self.table.get_mut(slot).and_then(|flow| flow.hear(listener, &mut self.shared, at, segment));
-        if let Some(end) = ended {
-            self.close(listener, slot, at, end);
+        let Some(flow) = self.table.get_mut(slot) else { return };
+        match flow.hear(listener, &mut self.shared, at, from_low, segment) {
+            Heard::Open => {}
+            Heard::Over => self.close(listener, slot, at, End::Open),
+            Heard::Reset => {
+                self.reset.push_back((slot, flow.conversation.number, at));
+                self.settle(listener, self.shared.limits.reset);
+            }
+        }
+    }
+
+    /// Closes the conversations that were reset first, until `remaining` are left to be doubted.
+    fn settle(&mut self, listener: &mut L, remaining: usize) {
+        while self.reset.len() > remaining
+            && let Some((slot, number, at)) = self.reset.pop_front()
+        {
+            let flow = self.table.get(slot).filter(|flow| flow.conversation.number == number);
+            // Unless its sender went on; if that was reset too, its turn comes later.
+            if flow.and_then(Flow::was_reset) == Some(at) {
+                self.close(listener, slot, at, End::Open);
+            }
         }
     }
 
     /// The end of the capture: closes what is open, in the order of first segments.
     pub fn finish(&mut self, listener: &mut L, at: Time) {
+        self.reset.clear();
         for slot in self.table.in_order() {
             self.close(listener, slot, at, End::Open);
         }
     }
 
     /// The conversation of a segment, which it may begin; none if it is closed.
-    fn slot(&mut self, listener: &mut L, at: Time, key: Key, segment: &Segment<'_>) -> Option<u32> {
+    fn slot(&mut self, listener: &mut L, at: Time, key: Key, from_low: bool, segment: &Segment<'_>) -> Option<u32> {
         let known = match self.latest {
             Some((latest, slot)) if latest == key => Some(Place::Open(slot)),
             _ => self.table.find(&key),
         };
         if let Some(place) = known {
-            let anew = self.table.begins_anew(place, segment);
+            let anew = self.table.begins_anew(place, from_low, segment);
             match place {
                 Place::Open(slot) if !anew => return Some(slot),
                 Place::Open(slot) => self.close(listener, slot, at, End::Open),

@@ -1,7 +1,7 @@
 //! The conversations that are known: the open ones, and of those that closed last, their addresses.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 
 use ahash::AHashMap;
 
@@ -11,38 +11,34 @@ use super::flow::Flow;
 /// The initial sequence numbers of the lower and of the higher address, as far as they are known.
 pub(super) type Bases = [Option<u32>; 2];
 
-/// Two addresses with ports, whoever is the sender.
+/// Two addresses with ports, whoever is the sender: the lower comes first.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) enum Key {
-    V4 { addresses: u64, ports: u32 },
-    V6 { low: [u64; 2], high: [u64; 2], ports: u32 },
+    /// Address and port in one number each: most conversations are these, and none is compared faster.
+    V4([u64; 2]),
+    V6([([u64; 2], u16); 2]),
 }
 
 impl Key {
-    pub(super) fn of(one: SocketAddr, other: SocketAddr) -> Self {
-        let (low, high) = if is_lower(one, other) { (one, other) } else { (other, one) };
-        let ports = u32::from(low.port()) << 16 | u32::from(high.port());
-        match (low.ip(), high.ip()) {
-            (IpAddr::V4(low), IpAddr::V4(high)) => {
-                Self::V4 { addresses: u64::from(low.to_bits()) << 32 | u64::from(high.to_bits()), ports }
-            }
-            (low, high) => Self::V6 { low: halves(low), high: halves(high), ports },
+    /// The key, and whether `one` is the lower address (also if they are the same).
+    pub(super) fn of(one: SocketAddr, other: SocketAddr) -> (Self, bool) {
+        if let (SocketAddr::V4(one), SocketAddr::V4(other)) = (one, other) {
+            let number = |address: SocketAddrV4| u64::from(address.ip().to_bits()) << 16 | u64::from(address.port());
+            let (one, other) = (number(one), number(other));
+            return (Self::V4([one.min(other), one.max(other)]), one <= other);
         }
+        let (one, other) = (halves(one), halves(other));
+        (Self::V6([one.min(other), one.max(other)]), one <= other)
     }
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the two halves of 128 bits")]
-fn halves(ip: IpAddr) -> [u64; 2] {
-    let bits = match ip {
-        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
-        IpAddr::V6(ip) => ip,
+fn halves(address: SocketAddr) -> ([u64; 2], u16) {
+    let bits = match address.ip() {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(ip) => ip.to_bits(),
     };
-    [(bits.to_bits() >> 64) as u64, bits.to_bits() as u64]
-}
-
-/// Whether `one` is the lower of two addresses; also if they are the same.
-pub(super) fn is_lower(one: SocketAddr, other: SocketAddr) -> bool {
-    one <= other
+    ([(bits >> 64) as u64, bits as u64], address.port())
 }
 
 /// Where a conversation is.
@@ -114,17 +110,17 @@ impl<S: Default> Table<S> {
     pub(super) fn remove(&mut self, slot: u32) -> Option<Flow<S>> {
         let flow = self.slots.get_mut(usize::try_from(slot).ok()?)?.take()?;
         self.free.push(slot);
-        self.places.remove(&Key::of(flow.conversation.client, flow.conversation.server));
+        self.places.remove(&flow.key());
         Some(flow)
     }
 
     /// Takes an open conversation out, and remembers it as closed. Returns how many of those had to be forgotten.
     pub(super) fn close(&mut self, slot: u32, remembered: usize) -> (Option<Flow<S>>, u64) {
         let Some(flow) = self.remove(slot) else { return (None, 0) };
-        let key = Key::of(flow.conversation.client, flow.conversation.server);
+        let key = flow.key();
         let ticket = self.forgotten.wrapping_add(u32::try_from(self.closed.len()).unwrap_or(u32::MAX));
         self.places.insert(key, Place::Closed(ticket));
-        self.closed.push_back(Closed { key, bases: flow.bases().0 });
+        self.closed.push_back(Closed { key, bases: flow.bases() });
         let mut forgotten = 0;
         while self.closed.len() > remembered
             && let Some(oldest) = self.closed.pop_front()
@@ -163,29 +159,30 @@ impl<S: Default> Table<S> {
 
     /// Whether a segment on known ports is the first of another conversation.
     ///
-    /// A SYN is, unless it repeats the one that is known and nobody has said FIN since (so does tshark, whose count of
-    /// conversations this is). The answer to a SYN is, if both of its numbers are new: the SYN itself was not captured; and if it
-    /// comes after the end of a conversation in which that side had sent none: whatever ended it, the client did not believe it.
-    pub(super) fn begins_anew(&self, place: Place, segment: &Segment<'_>) -> bool {
+    /// A SYN is, unless it repeats the one that is known and nobody has said FIN or RST since (so does tshark, whose count of
+    /// conversations this is). The server's answer to a SYN is, if it answers another than is known: that was not captured.
+    pub(super) fn begins_anew(&self, place: Place, from_low: bool, segment: &Segment<'_>) -> bool {
         let flags = segment.flags & (SYN | ACK);
         if segment.flags & RST != 0 || flags & SYN == 0 {
             return false;
         }
         let (bases, ended) = match place {
-            Place::Open(slot) => self.get(slot).map_or(([None; 2], false), Flow::bases),
+            Place::Open(slot) => self.get(slot).map_or(([None; 2], false), |flow| {
+                let from_client = !flow.conversation.midstream && flow.conversation.client == segment.source;
+                (if from_client && flags != SYN { [None; 2] } else { flow.bases() }, flow.is_ending())
+            }),
             Place::Closed(ticket) => {
                 let index = usize::try_from(ticket.wrapping_sub(self.forgotten)).unwrap_or(usize::MAX);
                 (self.closed.get(index).map_or([None; 2], |closed| closed.bases), true)
             }
         };
         let [low, high] = bases;
-        let (own, other) = if is_lower(segment.source, segment.destination) { (low, high) } else { (high, low) };
+        let (own, other) = if from_low { (low, high) } else { (high, low) };
         let differs = |base: Option<u32>, number| base.is_some_and(|base| base != number);
         if flags == SYN {
             ended || differs(own, segment.sequence)
         } else {
-            let unbelieved = own.is_none() && matches!(place, Place::Closed(_));
-            unbelieved || own != Some(segment.sequence) && differs(other, segment.acknowledgement.wrapping_sub(1))
+            own != Some(segment.sequence) && differs(other, segment.acknowledgement.wrapping_sub(1))
         }
     }
 }
