@@ -90,6 +90,8 @@ pub struct Proxy {
     pub connect_targets: Vec<(String, u64)>,
     /// CONNECTs to authorities that are not in `connect_targets`.
     pub connect_others: u64,
+    /// Authorities the proxy did not get an answer from (502, 503, 504), the most failures first: requests, and those that failed.
+    pub failing: Vec<(String, u64, u64)>,
     /// Its connections from clients.
     pub connections: Connections,
     /// What became of the requests.
@@ -123,6 +125,8 @@ pub enum Because {
     ManyHosts,
     /// Requests in absolute-form for its own address, but another port.
     OtherPort,
+    /// Requests in absolute-form for another host from several clients, to a private address.
+    FanIn,
     /// Requests in absolute-form for other hosts, and it called others while they were in flight.
     Onward,
 }
@@ -135,6 +139,7 @@ impl Because {
             Self::Connect => "clients send it CONNECT",
             Self::ProxyConnection => "clients send it absolute-form with Proxy-Connection, and it answers",
             Self::ManyHosts => "clients ask it for several other hosts in absolute-form",
+            Self::FanIn => "several clients send it absolute-form for another host, and its address is a private one",
             Self::OtherPort => "clients ask it in absolute-form for another port of its own address",
             Self::Onward => "it calls others while requests in absolute-form are in flight",
         }
@@ -215,6 +220,8 @@ pub struct Answers {
     pub never: u64,
     /// Answers later than [`LATE`](super::limits::LATE).
     pub late: u64,
+    /// Requests whose head was still not complete after [`LATE`](super::limits::LATE).
+    pub slow_heads: u64,
 }
 
 /// Requests of one client and kind that name the proxy's own box.
@@ -390,6 +397,8 @@ pub struct Misuse {
 /// The proxy's own connections.
 #[derive(Clone, Debug, Default)]
 pub struct Onward {
+    /// Other addresses that are taken for the box's: they call what is asked for at the proxy, while it is asked for, and little else.
+    pub addresses: Vec<IpAddr>,
     /// All of them.
     pub connections: u64,
     /// Refused: the SYN was answered by a reset.

@@ -53,6 +53,8 @@ pub const CLOSED_LOOP: u64 = 80;
 pub const BURST: usize = 10;
 /// Sites that requests in absolute-form must name before they prove a proxy by their number; one less on a private address.
 pub const SITES: usize = 3;
+/// Clients that must ask a private address for others' hosts before that proves a proxy.
+pub const CLIENTS: usize = 3;
 /// Keep-alive is misused by a client that has broken it so often at least…
 pub const MISUSES: u32 = 10;
 /// … and in so many of a hundred connections.

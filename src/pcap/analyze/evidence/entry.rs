@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::super::super::stream::Conversation;
-use super::super::findings::SelfKind;
+use super::super::findings::{Form, SelfKind};
 use super::super::limits::{ADDRESSES, ENDPOINTS, OPEN, PAIRS, SERIES, TARGET, TARGETS, WATCHED};
 use super::Evidence;
 use super::asked::Asked;
@@ -11,6 +11,7 @@ use super::journey::Live;
 use super::pace::Bins;
 use super::tables::{Address, Asking, Endpoint, Pair};
 use super::watched::Watched;
+use crate::http1::target::{Authority, Host};
 
 impl Evidence {
     /// Enters a conversation in the tables; `brought`: it brought a request.
@@ -38,12 +39,25 @@ impl Evidence {
         let caller = self.addresses.get_mut(client)?;
         caller.sockets.up();
         caller.outgoing.up();
+        caller.called += 1;
         caller.onward_in_flight += u64::from(caller.in_flight > 0 && client != server);
+        self.fetch(client, at);
         let mut live = Live::new(pair, conversation);
         if candidate {
             self.count_attempt(&mut live, WATCHED);
         }
         self.open.insert(conversation.number, live);
+        Some(())
+    }
+
+    /// Whether a conversation fetches what is being asked for at an endpoint: then its client may be another address of that box.
+    fn fetch(&mut self, client: u32, at: SocketAddr) -> Option<()> {
+        let endpoint = *self.wanted.get(&at)?;
+        let asked = self.endpoints.get(endpoint)?.address;
+        let in_flight = self.addresses.get(asked)?.in_flight > 0;
+        let caller = self.addresses.get_mut(client).filter(|_| in_flight && client != asked)?;
+        let first = *caller.fetched_for.get_or_insert(endpoint);
+        caller.fetched += u64::from(first == endpoint);
         Some(())
     }
 
@@ -93,14 +107,23 @@ impl Evidence {
             let (authority, kind, port) = meant(asked);
             let text = asked.authority.get(..TARGET).unwrap_or(asked.authority);
             let text = String::from_utf8_lossy(text).into_owned().into_boxed_str();
-            Asking { endpoint, form: asked.form, count: 0, text, authority, port, kind }
+            Asking { endpoint, form: asked.form, count: 0, failed: 0, text, authority, port, kind }
         });
-        if let Some(asking) = known.and_then(|number| self.askings.get_mut(number)) {
+        if let Some(number) = known
+            && let Some(asking) = self.askings.get_mut(number)
+        {
             asking.count += 1;
-            return Meant { kind: asking.kind, port: asking.port, told: true };
+            if asking.count == 1
+                && asking.form != Form::Origin
+                && asking.kind.is_none()
+                && let Some(Authority { host: Host::Address(ip), .. }) = asking.authority
+            {
+                self.wanted.entry(SocketAddr::new(ip, asking.port)).or_insert(endpoint);
+            }
+            return Meant { kind: asking.kind, port: asking.port, told: known };
         }
         let (_, kind, port) = meant(asked);
-        Meant { kind, port, told: false }
+        Meant { kind, port, told: None }
     }
 
     /// Whether a conversation still has the server it was entered with: the sides of one whose start was not captured may turn out to
@@ -138,6 +161,6 @@ fn canonical(at: SocketAddr) -> SocketAddr {
 pub(super) struct Meant {
     pub(super) kind: Option<SelfKind>,
     pub(super) port: u16,
-    /// It has a row of its own.
-    pub(super) told: bool,
+    /// Its row.
+    pub(super) told: Option<u32>,
 }

@@ -44,9 +44,23 @@ pub(super) struct Latest {
     pub(super) hash: u64,
     /// It names the box it was sent to.
     pub(super) own: bool,
-    connect: bool,
-    /// It is in absolute form, and has a field that only proxies are sent.
-    proxy_field: bool,
+    means: Means,
+    /// Its complete head was never seen.
+    torn: bool,
+    /// What it asks for.
+    asking: Option<u32>,
+}
+
+/// Whom a request is meant for.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Means {
+    /// That cannot be told by itself.
+    #[default]
+    Anybody,
+    /// A proxy: CONNECT.
+    Connect,
+    /// A proxy: absolute form, and a field that only proxies are sent.
+    Proxy,
 }
 
 /// Whether the connection is to stay.
@@ -117,7 +131,7 @@ impl Evidence {
             talk.method(request.method);
             let absolute = asked.form == Form::Absolute;
             talk.own_other_port += u64::from(absolute && meant.kind.is_some() && meant.port != port);
-            let untold = !asked.authority.is_empty() && !meant.told;
+            let untold = !asked.authority.is_empty() && meant.told.is_none();
             talk.untold += u64::from(untold && proxied);
         }
         if proxied && let Some(address) = self.addresses.get_mut(address) {
@@ -134,10 +148,15 @@ impl Evidence {
             number: request.number,
             hash: self.keys.hash_one((request.method, request.target, request.host)),
             own: meant.kind.is_some(),
-            connect: asked.form == Form::Authority,
-            proxy_field: asked.form == Form::Absolute && request.to_a_proxy,
+            torn: !request.is_complete(),
+            asking: meant.told,
+            means: match asked.form {
+                Form::Authority => Means::Connect,
+                Form::Absolute if request.to_a_proxy => Means::Proxy,
+                Form::Absolute | Form::Origin | Form::Asterisk | Form::Other => Means::Anybody,
+            },
         };
-        live.keep = if request.keep_alive && !live.latest.connect { Keep::Asked } else { Keep::No };
+        live.keep = if request.keep_alive && live.latest.means != Means::Connect { Keep::Asked } else { Keep::No };
         // What is no proxy yet may still become one: half the places are for that.
         let limit = if candidate { WATCHED } else { WATCHED / 2 };
         if candidate {
@@ -165,8 +184,14 @@ impl Evidence {
             talk.answers.refused += u64::from(refused);
             talk.answers.late += u64::from(late);
             let not_spoken = matches!(answer.status, 400 | 404 | 405 | 501);
-            talk.connects_not_spoken += u64::from(latest && live.latest.connect && not_spoken);
-            talk.proxy_fields_answered += u64::from(latest && live.latest.proxy_field);
+            talk.connects_not_spoken += u64::from(latest && live.latest.means == Means::Connect && not_spoken);
+            talk.proxy_fields_answered += u64::from(latest && live.latest.means == Means::Proxy);
+        }
+        if latest
+            && matches!(answer.status, 502..=504)
+            && let Some(asking) = live.latest.asking.and_then(|number| self.askings.get_mut(number))
+        {
+            asking.failed += 1;
         }
         if live.in_flight > 0 {
             live.in_flight -= 1;
@@ -227,7 +252,8 @@ impl Evidence {
         let server = endpoint.address;
         let said = endpoint.talk.is_some() || endpoint.candidate;
         if let Some(talk) = said.then(|| endpoint.talk(&mut self.talks)).flatten() {
-            talk.answers.never += u64::from(unanswered);
+            talk.answers.never += u64::from(unanswered.saturating_sub(live.latest.torn.into()));
+            talk.answers.slow_heads += u64::from(live.latest.torn && at.since(live.attempt.began) > LATE);
             talk.silent += u64::from(live.requests == 0 && heard && matches!(end, End::Finished(_)));
             talk.reset_by_client += u64::from(heard && end == End::Reset(Side::Client));
             talk.reset_by_server += u64::from(heard && !refused && end == End::Reset(Side::Server));

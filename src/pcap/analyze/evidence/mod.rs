@@ -24,8 +24,8 @@ use asked::Own;
 use journey::Live;
 pub(super) use pace::Following;
 use pace::Grid;
-use tables::{Address, Book};
-pub(super) use tables::{Asking, Endpoint, METHODS, Pair, Talk};
+use tables::Book;
+pub(super) use tables::{Address, Asking, Endpoint, METHODS, Pair, Talk};
 pub(super) use watched::Watched;
 
 /// Everything that was seen.
@@ -45,6 +45,8 @@ pub(super) struct Evidence {
     pub(super) conversations: u64,
     pub(super) untracked: u64,
     open: AHashMap<u64, Live>,
+    /// Addresses that were asked for at an endpoint.
+    wanted: AHashMap<SocketAddr, u32>,
     keys: RandomState,
     talks: usize,
     series: usize,

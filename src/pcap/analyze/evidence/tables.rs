@@ -23,6 +23,10 @@ impl<K, R> Default for Book<K, R> {
 }
 
 impl<K: Eq + Hash, R> Book<K, R> {
+    pub(crate) fn number(&self, key: &K) -> Option<u32> {
+        self.numbers.get(key).copied()
+    }
+
     /// The number of the row of a key, which is entered if there are less than `limit` rows.
     pub(crate) fn enter(&mut self, key: K, limit: usize, row: impl FnOnce() -> R) -> Option<u32> {
         if let Some(&number) = self.numbers.get(&key) {
@@ -55,6 +59,11 @@ pub(crate) struct Address {
     pub(crate) in_flight: u32,
     /// Conversations it opened to others while there were such requests.
     pub(crate) onward_in_flight: u64,
+    /// All conversations it opened.
+    pub(crate) called: u64,
+    /// Of those, the ones to an address that was just asked for at an endpoint, and the first such endpoint.
+    pub(crate) fetched: u64,
+    pub(crate) fetched_for: Option<u32>,
     /// Ends in TIME_WAIT, once it got such a request.
     pub(crate) time_wait: Option<Box<Recent>>,
 }
@@ -67,6 +76,9 @@ impl Address {
             outgoing: Level::default(),
             in_flight: 0,
             onward_in_flight: 0,
+            called: 0,
+            fetched: 0,
+            fetched_for: None,
             time_wait: None,
         }
     }
@@ -265,6 +277,8 @@ pub(crate) struct Asking {
     pub(crate) endpoint: u32,
     pub(crate) form: Form,
     pub(crate) count: u64,
+    /// Answers 502, 503, 504.
+    pub(crate) failed: u64,
     pub(crate) text: Box<str>,
     pub(crate) authority: Option<crate::http1::target::Authority>,
     pub(crate) port: u16,

@@ -77,11 +77,7 @@ impl Case<'_> {
     pub(super) fn bypass(&self) -> Vec<Bypass> {
         let evidence = self.evidence;
         let clients: AHashSet<u32> = self.pairs.iter().map(|pair| pair.client).collect();
-        let boxes: Vec<IpAddr> = {
-            let proxies = self.proxies.iter().filter_map(|&number| evidence.endpoints.get(number));
-            proxies.map(|proxy| proxy.at.ip()).collect()
-        };
-        let of_a_box = |ip: IpAddr| boxes.iter().any(|&proxy| evidence.is_box(proxy, ip));
+        let of_a_box = |ip: IpAddr| self.boxes.values().any(|own| own.contains(&ip));
         let past = evidence.pairs.rows.iter().filter(|pair| clients.contains(&pair.client)).filter_map(|pair| {
             let to = evidence.endpoints.get(pair.endpoint)?;
             let client = self.client(pair);

@@ -31,12 +31,16 @@ pub(super) fn judge(evidence: &Evidence) -> Findings {
     for asking in evidence.askings.rows.iter().filter(|asking| numbers.contains(&asking.endpoint)) {
         askings.entry(asking.endpoint).or_default().push(asking);
     }
+    let boxes: AHashMap<u32, Vec<IpAddr>> =
+        numbers.iter().map(|&number| (number, onward::addresses(evidence, number))).collect();
     let mut told: Vec<Proxy> = found
         .into_iter()
         .filter_map(|(number, because)| {
             let case = Case {
                 evidence,
                 proxies: &numbers,
+                boxes: &boxes,
+                own: boxes.get(&number).map(Vec::as_slice).unwrap_or_default(),
                 endpoint: evidence.endpoints.get(number)?,
                 pairs: pairs.remove(&number).unwrap_or_default(),
                 askings: askings.remove(&number).unwrap_or_default(),
@@ -58,6 +62,10 @@ struct Case<'e> {
     evidence: &'e Evidence,
     /// The endpoints that are proxies.
     proxies: &'e AHashSet<u32>,
+    /// The addresses of the box of each.
+    boxes: &'e AHashMap<u32, Vec<IpAddr>>,
+    /// Those of this one.
+    own: &'e [IpAddr],
     endpoint: &'e Endpoint,
     pairs: Vec<&'e Pair>,
     askings: Vec<&'e Asking>,
@@ -86,6 +94,7 @@ impl Case<'_> {
             busiest: self.busiest(),
             hosts: self.hosts(talk),
             connect_targets,
+            failing: self.failing(),
             connect_others: talk.forms_of(Form::Authority).saturating_sub(named),
             connections: self.connections(talk),
             answers: talk.answers,
@@ -124,6 +133,15 @@ impl Case<'_> {
         targets.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         targets.truncate(TOP);
         targets
+    }
+
+    fn failing(&self) -> Vec<(String, u64, u64)> {
+        let failing = self.askings.iter().filter(|asking| asking.failed > 0 && asking.form != Form::Origin);
+        let mut failing: Vec<_> =
+            failing.map(|asking| (asking.text.to_string(), asking.count, asking.failed)).collect();
+        failing.sort_by(|a, b| b.2.cmp(&a.2).then_with(|| a.0.cmp(&b.0)));
+        failing.truncate(TOP);
+        failing
     }
 
     fn connections(&self, talk: &Talk) -> Connections {
@@ -192,10 +210,7 @@ impl Case<'_> {
         let connections = talk.vain_conversations.saturating_add(connections);
         let packets = talk.vain_packets.saturating_add(packets);
         let refused = talk.vain.max(1) as f64;
-        let boxes = || {
-            let rows = self.evidence.addresses.rows.iter();
-            rows.filter(|address| self.evidence.is_box(self.endpoint.at.ip(), address.ip))
-        };
+        let boxes = || self.evidence.addresses.rows.iter().filter(|address| self.own.contains(&address.ip));
         let sockets = boxes().map(|address| u64::from(address.sockets.peak)).sum::<u64>();
         let time_wait = boxes().filter_map(|address| Some(u64::from(address.time_wait.as_ref()?.peak))).sum::<u64>();
         Cost {

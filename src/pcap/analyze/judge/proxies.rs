@@ -7,7 +7,7 @@ use crate::net::class::{Class, class};
 
 use super::super::evidence::{Asking, Endpoint, Evidence};
 use super::super::findings::{Because, Form};
-use super::super::limits::SITES;
+use super::super::limits::{CLIENTS, SITES};
 use super::bypass::site;
 
 /// The proxies, with what gives them away.
@@ -19,12 +19,12 @@ pub(super) fn find(evidence: &Evidence) -> Vec<(u32, Because)> {
     let rows = (0..).zip(&evidence.endpoints.rows).filter(|(_, endpoint)| endpoint.candidate);
     rows.filter_map(|(number, endpoint)| {
         let asked = asked.get(&number).map(Vec::as_slice).unwrap_or_default();
-        because(evidence, endpoint, asked).map(|because| (number, because))
+        because(evidence, number, endpoint, asked).map(|because| (number, because))
     })
     .collect()
 }
 
-fn because(evidence: &Evidence, endpoint: &Endpoint, asked: &[&Asking]) -> Option<Because> {
+fn because(evidence: &Evidence, number: u32, endpoint: &Endpoint, asked: &[&Asking]) -> Option<Because> {
     if endpoint.told && (endpoint.requests > 0 || evidence.is_told(endpoint.at)) {
         return Some(Because::Told);
     }
@@ -51,5 +51,13 @@ fn because(evidence: &Evidence, endpoint: &Endpoint, asked: &[&Asking]) -> Optio
         return Some(Because::ManyHosts);
     }
     let onward = evidence.addresses.get(endpoint.address).is_some_and(|address| address.onward_in_flight > 0);
-    (onward && !sites.is_empty()).then_some(Because::Onward)
+    if sites.is_empty() {
+        return None;
+    }
+    if onward {
+        return Some(Because::Onward);
+    }
+    let private = class(endpoint.at.ip()) == Class::Private;
+    let clients = || evidence.pairs.rows.iter().filter(|pair| pair.endpoint == number && pair.requests > 0).count();
+    (private && clients() >= CLIENTS).then_some(Because::FanIn)
 }

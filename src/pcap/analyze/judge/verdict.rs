@@ -41,6 +41,11 @@ pub(super) fn verdicts(findings: &Findings, absent: Vec<String>) -> Vec<Verdict>
     verdicts
 }
 
+/// "1 client", "2 clients".
+fn count(many: u64, what: &str) -> String {
+    format!("{many} {what}{}", if many == 1 { "" } else { "s" })
+}
+
 fn fine(findings: &Findings) -> Verdict {
     if findings.proxies.is_empty() {
         return Verdict {
@@ -58,16 +63,15 @@ fn fine(findings: &Findings) -> Verdict {
         add(
             &mut evidence,
             format_args!(
-                "{}: {} clients, {} connections, {} requests, {} refused, {} never answered, {} answered late, none for the \
-                 proxy itself, at most {} connections at once. ",
+                "{}: {}, {}, {}, {} refused, {} never answered, {} answered late, none for the proxy itself, at most {} at once. ",
                 proxy.endpoint,
-                proxy.clients,
-                proxy.connections.total,
-                proxy.requests,
+                count(proxy.clients, "client"),
+                count(proxy.connections.total, "connection"),
+                count(proxy.requests, "request"),
                 proxy.answers.refused,
                 proxy.answers.never,
                 proxy.answers.late,
-                proxy.connections.peak,
+                count(proxy.connections.peak, "connection"),
             ),
         );
     }
@@ -79,19 +83,21 @@ fn fine(findings: &Findings) -> Verdict {
     }
 }
 
-fn of_proxy(proxy: &Proxy) -> [Option<Verdict>; 11] {
+fn of_proxy(proxy: &Proxy) -> [Option<Verdict>; 13] {
     [
         circle(proxy),
         self_target(proxy),
         storm(proxy),
         time_wait(proxy),
         not_accepted(proxy),
+        slow_heads(proxy),
         slow(proxy),
+        failing(proxy),
         onward(proxy),
         bypass(proxy),
         connect_ports(proxy),
         many_connections(proxy),
-        others(proxy),
+        misuse(proxy),
     ]
 }
 
@@ -272,6 +278,43 @@ fn not_accepted(proxy: &Proxy) -> Option<Verdict> {
     })
 }
 
+fn slow_heads(proxy: &Proxy) -> Option<Verdict> {
+    let slow = proxy.answers.slow_heads;
+    (slow >= FEW && slow * 20 >= proxy.connections.total).then(|| Verdict {
+        weight: Weight::Warning,
+        cause: format!("Clients of {} hold connections with heads that never end.", proxy.endpoint),
+        evidence: format!(
+            "{slow} of {} connections brought no complete head within 5 s; at most {} were open at once.",
+            proxy.connections.total, proxy.connections.peak
+        ),
+        remedy: "timeouts.head = \"10s\" (the default) ends them with 408, limits.client-connections bounds what one client may \
+                 hold."
+            .into(),
+    })
+}
+
+/// Destinations that do not answer; what only some of the requests run into is the destination's affair.
+fn failing(proxy: &Proxy) -> Option<Verdict> {
+    let dead: Vec<_> =
+        proxy.failing.iter().filter(|(_, asked, failed)| *failed >= FEW / 2 && failed * 5 >= asked * 4).collect();
+    let (first, asked, failed) = dead.first()?;
+    let all: u64 = dead.iter().map(|(.., failed)| failed).sum();
+    (all >= FEW).then(|| Verdict {
+        weight: Weight::Warning,
+        cause: format!(
+            "Clients of {} ask again and again for what cannot be reached: {}.",
+            proxy.endpoint,
+            listed("destination", dead.iter().map(|(name, ..)| cut(name)))
+        ),
+        evidence: format!("{all} requests were answered 502, 503 or 504; for {} {failed} of {asked}.", cut(first)),
+        remedy: format!(
+            "If nobody needs it: destinations.deny = [\"{}\"]. Otherwise a shorter upstream.connect-timeout frees the box \
+             sooner.",
+            cut(first.rsplit_once(':').map_or(first.as_str(), |(host, _)| host))
+        ),
+    })
+}
+
 fn slow(proxy: &Proxy) -> Option<Verdict> {
     let answers = &proxy.answers;
     let bad = answers.never + answers.late;
@@ -325,6 +368,15 @@ fn bypass(proxy: &Proxy) -> Option<Verdict> {
         Relation::Sibling => "destinations near those they ask for",
         Relation::Other => "other destinations",
     };
+    let mut named: Vec<String> = shown
+        .iter()
+        .map(|one| match &one.host {
+            Some(host) => format!("{} [{}]", one.destination, cut(host)),
+            None => one.destination.to_string(),
+        })
+        .collect();
+    named.sort_unstable();
+    named.dedup();
     let closed = shown.iter().map(|one| one.destination.port()).find(|port| !CONNECT_PORTS.contains(port));
     let ports = closed.map_or(String::new(), |port| {
         format!(" Clients that would use the proxy for port {port} need it in destinations.connect-ports.")
@@ -337,10 +389,9 @@ fn bypass(proxy: &Proxy) -> Option<Verdict> {
             listed("client", clients.into_iter())
         ),
         evidence: format!(
-            "{connections} connections with {bytes} bytes past the proxy, first {} to {}{}.",
-            first.client,
-            first.destination,
-            first.host.as_ref().map(|host| format!(" ({host})")).unwrap_or_default()
+            "{} with {bytes} bytes past the proxy, to {}.",
+            count(connections, "connection"),
+            listed("destination", named.into_iter())
         ),
         remedy: format!(
             "No key of floodgate.toml reaches what does not come to it: let only the gateway out at the firewall, and the clients \
@@ -384,10 +435,10 @@ fn many_connections(proxy: &Proxy) -> Option<Verdict> {
     })
 }
 
-fn others(proxy: &Proxy) -> Option<Verdict> {
-    if let Some(first) = proxy.keep_alive_misuse.first() {
-        let clients = listed("client", proxy.keep_alive_misuse.iter().map(|one| one.client));
-        return Some(Verdict {
+fn misuse(proxy: &Proxy) -> Option<Verdict> {
+    let first = proxy.keep_alive_misuse.first()?;
+    let clients = listed("client", proxy.keep_alive_misuse.iter().map(|one| one.client));
+    Some(Verdict {
             weight: Weight::Note,
             cause: format!("Clients of {} ask for keep-alive and close after each answer: {clients}.", proxy.endpoint),
             evidence: format!(
@@ -397,7 +448,5 @@ fn others(proxy: &Proxy) -> Option<Verdict> {
             remedy: "Each request of theirs costs a connection: limits.client-connection-rate has to have room for their request \
                      rate."
                 .into(),
-        });
-    }
-    None
+    })
 }
