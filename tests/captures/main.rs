@@ -31,8 +31,8 @@ fn captures(folder: &Path) -> Vec<(String, PathBuf, Truth)> {
     captures
 }
 
-#[test]
-fn every_capture_holds_what_tshark_found_in_it() {
+/// Holds what `differences` finds in each capture against the list.
+fn compare(listed: &[(&str, &str, &str)], differences: impl Fn(&Path, &Truth) -> Vec<String>) {
     let Some(folder) = std::env::var_os("FLOODGATE_CAPTURES") else {
         // Not `eprintln!`, which the test harness hides.
         drop(std::io::stderr().write_all(b"skipped: FLOODGATE_CAPTURES is not set\n"));
@@ -40,18 +40,18 @@ fn every_capture_holds_what_tshark_found_in_it() {
     };
     let captures = captures(Path::new(&folder));
     assert!(!captures.is_empty(), "no capture in {}", folder.display());
-    let mut met = BTreeSet::new();
-    for (name, path, truth) in &captures {
-        for difference in truth.differences(&pipeline::read(path)) {
-            met.insert((name.clone(), difference));
-        }
-    }
-    let listed: BTreeSet<_> =
-        DIFFERENCES.iter().map(|(name, difference, _)| ((*name).to_owned(), (*difference).to_owned())).collect();
-    let show = |set: Vec<&(String, String)>| {
-        set.iter().map(|(name, difference)| format!("{name}: {difference}")).collect::<Vec<_>>().join("\n")
-    };
-    let (new, gone) = (show(met.difference(&listed).collect()), show(listed.difference(&met).collect()));
-    assert!(new.is_empty(), "differs from tshark's findings:\n{new}");
-    assert!(gone.is_empty(), "differs no longer; take it off the list:\n{gone}");
+    let met: BTreeSet<_> = captures
+        .iter()
+        .flat_map(|(name, path, truth)| differences(path, truth).into_iter().map(move |met| format!("{name}: {met}")))
+        .collect();
+    let listed: BTreeSet<_> = listed.iter().map(|(name, difference, _)| format!("{name}: {difference}")).collect();
+    let new: Vec<_> = met.difference(&listed).collect();
+    let gone: Vec<_> = listed.difference(&met).collect();
+    assert!(new.is_empty(), "differs from what tshark found: {new:#?}");
+    assert!(gone.is_empty(), "differs no longer, and must be taken off the list: {gone:#?}");
+}
+
+#[test]
+fn every_capture_holds_what_tshark_found_in_it() {
+    compare(DIFFERENCES, |path, truth| truth.differences(&pipeline::read(path)));
 }
