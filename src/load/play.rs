@@ -177,8 +177,9 @@ impl Director {
         for lane in self.stage.script.lanes.iter().skip(self.lane) {
             let of_cast = self.cast.get(lane.part).map_or(0, Vec::len);
             let left = of_cast.saturating_sub(std::mem::take(&mut given)) as u64;
-            let times = if lane.rhythm == Rhythm::OnTime { left } else { 0 };
-            self.stage.overdue(&lane.steps, times);
+            if lane.rhythm == Rhythm::OnTime && left > 0 {
+                self.stage.overdue(&lane.steps, left);
+            }
         }
     }
 }

@@ -6,6 +6,8 @@ mod commands;
 mod crowd;
 mod names;
 mod network;
+#[cfg(feature = "tools")]
+mod pcap_replay;
 mod reload;
 mod rig;
 mod shortage;

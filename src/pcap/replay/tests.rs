@@ -128,7 +128,11 @@ fn a_chunked_body_is_framed_anew_and_ends() {
         ("7\r\na012345\r\n0\r\n\r\n".to_owned(), 0),
         "cut"
     );
-    assert_eq!(body(chunked, &[b"1\r\na\r\n", b"no", b"1\r\nb\r\n"], 99), ("1\r\na\r\n0\r\n\r\n".to_owned(), 0), "torn");
+    assert_eq!(
+        body(chunked, &[b"1\r\na\r\n", b"no", b"1\r\nb\r\n"], 99),
+        ("1\r\na\r\n0\r\n\r\n".to_owned(), 0),
+        "torn"
+    );
     assert_eq!(body(chunked, &[], 99), ("0\r\n\r\n".to_owned(), 0));
     assert_eq!(body(chunked, &[b"3\r\nabc\r\n0\r\n\r\n"], 2).0, "2\r\nab\r\n0\r\n\r\n");
 }
