@@ -137,11 +137,14 @@ fn a_chunked_body_is_framed_anew_and_ends() {
     assert_eq!(body(chunked, &[b"3\r\nabc\r\n0\r\n\r\n"], 2).0, "2\r\nab\r\n0\r\n\r\n");
 }
 
-/// A conversation as it is told: what is asked when, and when that is answered with what.
+/// What is asked when, and when that is answered with what.
+type Said = (u64, String, Option<(u64, u16)>);
+
+/// A conversation as it is told.
 struct Talk {
     client: &'static str,
     server: &'static str,
-    said: Vec<(u64, String, Option<(u64, u16)>)>,
+    said: Vec<Said>,
     closed: u64,
 }
 
@@ -163,8 +166,9 @@ fn tell(recorder: &mut Recorder, number: u64, talk: &Talk) {
     };
     let mut unanswered = 0;
     for (number, (at, said, answered)) in (0..).zip(&talk.said) {
-        let (head, body) =
-            said.split_once("\r\n\r\n").map_or((said.clone(), ""), |(head, body)| (format!("{head}\r\n\r\n"), body));
+        let (head, body) = said
+            .split_once("\r\n\r\n")
+            .map_or_else(|| (said.clone(), ""), |(head, body)| (format!("{head}\r\n\r\n"), body));
         let mut words = head.lines().next().unwrap().split(' ');
         let (method, target) = (words.next().unwrap(), words.next().unwrap());
         let host = head.lines().find_map(|line| line.strip_prefix("Host: "));
@@ -239,8 +243,10 @@ fn script(recording: &Recording, options: &Options) -> Script {
     script
 }
 
-/// Part, begin and steps of each lane: due, class and what becomes of the connection.
-fn course(script: &Script) -> Vec<(usize, u64, Vec<(u64, &str, Then)>)> {
+/// A lane: part, begin and steps: due, class and what becomes of the connection.
+type Course<'s> = (usize, u64, Vec<(u64, &'s str, Then)>);
+
+fn course(script: &Script) -> Vec<Course<'_>> {
     let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap();
     let step = |step: &Step| (millis(step.due), CLASSES[usize::from(step.class)], step.then);
     let lane = |lane: &Lane| (lane.part, millis(lane.begins), lane.steps.iter().map(step).collect());
