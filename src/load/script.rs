@@ -11,6 +11,7 @@ use super::plan::{MAX_CONNECTIONS, MAX_DURATION, PlanError};
 
 const MAX_CLASSES: usize = 8;
 const MAX_CLIENTS: usize = 65_536;
+const MAX_PLAYERS: usize = 1 << 20;
 
 /// The course of many clients, and how long it may take.
 #[derive(Clone, Debug)]
@@ -115,6 +116,10 @@ impl Script {
         must((1..=MAX_CONNECTIONS).contains(&self.connections), "a script has 1 to 262144 connections")?;
         must((1..=MAX_CLIENTS).contains(&self.clients.len()), "a script has 1 to 65536 clients")?;
         must((1..=MAX_CLIENTS).contains(&self.copies), "a part is played 1 to 65536 times")?;
+        must(
+            self.clients.len().saturating_mul(self.copies) <= MAX_PLAYERS,
+            "a script is played by at most 1048576 at once",
+        )?;
         must(self.requests.iter().all(|request| !request.bytes.is_empty()), "a request is empty")?;
         must(self.lanes.is_sorted_by_key(|lane| lane.begins), "lanes are not in order")?;
         let known = |step: &Step| {

@@ -107,6 +107,8 @@ fn play(args: &Args) -> Result<(), Failed> {
     let (script, cast) =
         recording.script(&options).map_err(|why| Failed(FAILURE, format!("{}: {why}", files.join(", "))))?;
     drop(recording);
+    // What is wrong now was asked for: too many clients, or of another family.
+    script.check().map_err(|why| Failed(USAGE, why.to_string()))?;
     for source in [script.clients.first(), script.clients.get(cast.sources.saturating_sub(1))] {
         if let Some(source) = source.and_then(|role| role.source) {
             UdpSocket::bind((source, 0)).map_err(|error| {

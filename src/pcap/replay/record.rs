@@ -20,8 +20,8 @@ const MAX_ATTEMPTS: usize = 1_000_000;
 const MAX_ENDPOINTS: usize = 65_536;
 /// Clients that are told apart.
 const MAX_CLIENTS: usize = 65_536;
-/// Bytes of distinct requests, in bytes.
-const MAX_BYTES: usize = 256 * 1024 * 1024;
+/// Bytes of distinct requests; they are there twice while a script is made of them.
+const MAX_BYTES: usize = 128 * 1024 * 1024;
 /// Bytes of a body that are kept; longer ones are filled up.
 const MAX_BODY: usize = 256 * 1024;
 /// Bytes of bodies that are being told at a time; beyond, nothing of a body is kept.
@@ -68,7 +68,7 @@ pub struct LeftOut {
     pub tunnelled: u64,
     /// Requests whose head was not captured to its end.
     pub cut: u64,
-    /// Requests that there was no room for: 1,000,000 attempts, 65,536 clients or servers, 256 MiB of distinct requests.
+    /// Requests that there was no room for: 1,000,000 attempts, 65,536 clients or servers, 128 MiB of distinct requests.
     pub beyond: u64,
 }
 

@@ -96,22 +96,21 @@ impl Renaming {
     }
 
     fn authority(&self, old: &[u8]) -> Vec<u8> {
-        let named = named(old);
         if !self.is_self(old) {
             return self.map.map_or_else(|| old.to_vec(), |map| map.to_string().into_bytes());
         }
-        let Some(Authority { host, port }) = named else { return old.to_vec() };
+        let Some(Authority { host, port }) = named(old) else { return old.to_vec() };
+        let is_listener = |port: &u16| self.proxies.values().any(|ports| ports.contains(port));
+        let new_port = port.filter(is_listener).map(|_| self.to.port());
         // What means the box on any box stays as it is written.
-        let host = match host {
-            Host::Address(address) if self.is_proxy(address) => Host::Address(self.to.ip().to_canonical()),
-            Host::Address(_) | Host::Name(_) => host,
-        };
-        let port = port.map(|port| {
-            let is_listener = self.proxies.values().any(|ports| ports.contains(&port));
-            if is_listener { self.to.port() } else { port }
-        });
+        if is_oneself(&host) {
+            let written = memrchr(b':', old).and_then(|at| old.get(..at)).filter(|_| new_port.is_some());
+            let port = new_port.map(|port| format!(":{port}")).unwrap_or_default();
+            return [written.unwrap_or(old), port.as_bytes()].concat();
+        }
         let userinfo = old.get(..memrchr(b'@', old).map_or(0, |at| at.saturating_add(1))).unwrap_or_default();
-        [userinfo, Authority { host, port }.to_string().as_bytes()].concat()
+        let new = Authority { host: Host::Address(self.to.ip().to_canonical()), port: new_port.or(port) };
+        [userinfo, new.to_string().as_bytes()].concat()
     }
 }
 

@@ -1,6 +1,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use super::body::Body;
 use super::rename::{Class, Renaming};
 use super::{CLASSES, Options, Pace, Recorder, Recording};
@@ -43,6 +45,10 @@ fn what_names_the_old_proxy_names_the_new_one_with_the_ports_that_meant_the_same
             "GET http://localhost:3128/ HTTP/1.1\r\nHost: localhost:3128\r\n\r\n",
             "GET http://localhost:8080/ HTTP/1.1\r\nHost: localhost:8080\r\n\r\n",
         ),
+        (
+            "GET http://u@127.1:3128/ HTTP/1.1\r\nHost: *\r\n\r\n",
+            "GET http://u@127.1:8080/ HTTP/1.1\r\nHost: *\r\n\r\n",
+        ),
         ("CONNECT 127.0.0.1:443 HTTP/1.1\r\n\r\n", "CONNECT 127.0.0.1:443 HTTP/1.1\r\n\r\n"),
         (
             "CONNECT 10.115.5.2:443 HTTP/1.1\r\nHost: 10.115.5.2:443\r\n\r\n",
@@ -54,6 +60,19 @@ fn what_names_the_old_proxy_names_the_new_one_with_the_ports_that_meant_the_same
     ] {
         assert_eq!(renamed(None, before), Some((after.to_owned(), Class::SelfTarget)), "{before}");
         assert_eq!(renamed(Some("198.19.0.2:80"), before), Some((after.to_owned(), Class::SelfTarget)), "{before}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_head_that_does_not_name_the_proxy_is_not_touched(
+        head in "(\r\n)?(GET|CONNECT|) {0,2}(http://)?[ -~]{0,30}( HTTP/1\\.1)?\r?\n(Host ?: ?[!-~]{0,20} ?\r?\n)?(X:[ -~]{0,9}\r\n)?\r\n",
+    ) {
+        let proxies = [("10.115.5.2".parse().unwrap(), vec![3128])].into_iter().collect();
+        let renaming = Renaming { proxies, to: PROXY.parse().unwrap(), map: None };
+        if let Some((out, _)) = renaming.head(head.as_bytes()) {
+            prop_assert_eq!(String::from_utf8(out).unwrap(), head.trim_start_matches("\r\n"));
+        }
     }
 }
 
