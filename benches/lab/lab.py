@@ -121,10 +121,9 @@ class Lab:
         return seen | reports.figures(report, workload, peer.refusal)
 
 
-def play(network, plan, *options, descriptors=None):
+def play(network, plan, *options):
     """Plays a plan in the clients' namespace; the report of the load."""
-    more = ["prlimit", f"--nofile={descriptors}:{descriptors}"] if descriptors else []
-    line = [*more, TARGET / "examples" / "lab-load", *options]
+    line = [TARGET / "examples" / "lab-load", *options]
     return result(network, line, json.dumps(plan), plan["settle_s"] + plan["warm_up_s"] + plan["duration_s"])
 
 

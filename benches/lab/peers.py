@@ -165,6 +165,12 @@ pconn_timeout 10 minutes
 client_idle_pconn_timeout 10 minutes
 """
 
+# A sixth cheaper: no page of 3 KB to a client that does not read it, and no books about clients.
+SQUID_SHORT = """
+client_db off
+error_directory @DIR@/squid-errors
+"""
+
 ATS_RECORDS = """
 CONFIG proxy.config.http.server_ports STRING @PORT@
 CONFIG proxy.config.admin.user_id STRING #-1
@@ -250,7 +256,7 @@ PEERS = {
     "nginx": Peer(HTTP, NGINX_LINE, NGINX_PEER.replace("@REFUSAL@", "403")),
     "nginx-444": Peer((*REFUSALS, *STORMS), NGINX_LINE, NGINX_PEER.replace("@REFUSAL@", "444"), refusal="closed"),
     "tinyproxy": Peer(TINYPROXY_CAN, "tinyproxy -d -c @CONFIG@", TINYPROXY, files=(("filter", "^198\\.18\\.0\\.1\n"),)),
-    "squid": Peer(PROXY, "squid -N -f @CONFIG@", SQUID),
+    "squid": Peer(PROXY, "squid -N -f @CONFIG@", SQUID + SQUID_SHORT, files=(("squid-errors/ERR_ACCESS_DENIED", "denied\n"),)),
     "ats": Peer(PROXY, "traffic_server --run-root=@DIR@/ats/runroot.yaml", files=ATS_FILES),
 }
 

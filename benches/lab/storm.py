@@ -90,7 +90,7 @@ def storm_of(network, storm, options):
     """Plays the storm; the generator's report."""
     if storm.capture is None:
         plan = storm.plan(options.storm_seconds or storm.seconds)
-        return play(network, plan, "--core", GATEWAY_CORE, descriptors=storm.connections + 1000)
+        return play(network, plan, "--core", GATEWAY_CORE)
     seconds = options.storm_seconds or storm.seconds
     line = storm.replay(TARGET / "floodgate", options.capture, seconds)
     return result(network, line, "", seconds + storm.patience)

@@ -99,8 +99,8 @@ WORKLOADS = {
     # The same fifty, good clients beside them, and what it does to the gateway's host.
     "storm": Storm(patience=5),
     "storm-impatient": Storm(patience=1),
-    # They do not even wait for an answer.
-    "storm-open": Storm(patience=1, seconds=5, connections=24_000, per_second=20_000),
+    # They do not wait for an answer before they try again. Their connections are as many as such a rate needs if none ever comes.
+    "storm-open": Storm(patience=0.8, seconds=5, connections=17_000, per_second=20_000),
     "replay": Storm(patience=5, capture="storm.pcap"),
     "forward": Workload(16, 64, get("/"), kept=True),
     "connect": Workload(16, 64, get("/"), kept=False, tunnel=True),
