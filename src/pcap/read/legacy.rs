@@ -137,10 +137,12 @@ impl Legacy {
         if self.nanoseconds { 1_000_000_000 } else { 1_000_000 }
     }
 
+    /// A fraction that is none leaves the second as it is.
     #[inline]
     fn time(&self, head: Head) -> Time {
         let unit = if self.nanoseconds { 1 } else { 1000 };
-        Time(u64::from(head.seconds) * 1_000_000_000 + u64::from(head.fraction) * unit)
+        let fraction = u64::from(head.fraction.min(self.second() - 1));
+        Time(u64::from(head.seconds) * 1_000_000_000 + fraction * unit)
     }
 
     /// Whether a record begins here, where the one before ends. What is unusual needs a record after it.

@@ -72,6 +72,9 @@ fn clocks_may_jump() {
     let early = |n: u8| record(Little, u32::from(n), 0, &vec![n; usize::from(n)]);
     let file = [usual(), early(1), early(2), nth(3), nth(4), early(5), nth(6)].concat();
     assert_eq!(outline(&file), (nths(1..=6), vec![]));
+    let file = [usual(), record(Little, T, 1_000_000, &[1]), nth(2)].concat();
+    assert_eq!(outline(&file), (nths(1..=2), vec![]));
+    assert_eq!(read(&*file).0[0].time, NANOSECONDS + 999_999_000);
 }
 
 #[test]
