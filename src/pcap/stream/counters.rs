@@ -19,7 +19,7 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// About 70 MiB of conversations, without what the listener keeps of each.
+    /// Full, the table takes about 95 MiB, without what the listener keeps of each conversation.
     fn default() -> Self {
         Self {
             conversations: 1 << 18,

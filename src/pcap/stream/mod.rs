@@ -72,6 +72,7 @@ pub enum Side {
 
 impl Side {
     /// The one that is spoken to.
+    #[must_use]
     pub const fn other(self) -> Self {
         match self {
             Self::Client => Self::Server,

@@ -46,6 +46,12 @@ impl<L: Listener> Streams<L> {
         self.shared.waiting
     }
 
+    /// Memory of everything that is kept, in bytes, without what the listener keeps outside of its states.
+    pub fn memory(&self) -> usize {
+        let reset = self.reset.capacity() * size_of::<(u32, u64, Time)>();
+        self.table.memory().saturating_add(reset).saturating_add(self.waiting())
+    }
+
     /// The next segment of the capture.
     pub fn segment(&mut self, listener: &mut L, at: Time, segment: &Segment<'_>) {
         self.shared.counters.segments += 1;

@@ -16,8 +16,10 @@ pub(super) type Bases = [Option<u32>; 2];
 pub(super) enum Key {
     /// Address and port in one number each: most conversations are these, and none is compared faster.
     V4([u64; 2]),
-    V6([([u64; 2], u16); 2]),
+    V6([[u64; 2]; 2], u32),
 }
+
+const _: () = assert!(size_of::<(Key, Place)>() <= 48, "the table's size is stated");
 
 impl Key {
     /// The key, and whether `one` is the lower address (also if they are the same).
@@ -28,7 +30,8 @@ impl Key {
             return (Self::V4([one.min(other), one.max(other)]), one <= other);
         }
         let (one, other) = (halves(one), halves(other));
-        (Self::V6([one.min(other), one.max(other)]), one <= other)
+        let ((low, low_port), (high, high_port)) = (one.min(other), one.max(other));
+        (Self::V6([low, high], u32::from(low_port) << 16 | u32::from(high_port)), one <= other)
     }
 }
 
@@ -83,6 +86,14 @@ impl<S: Default> Table<S> {
 
     pub(super) fn open(&self) -> usize {
         self.slots.len().saturating_sub(self.free.len())
+    }
+
+    /// What the table has taken, used or not.
+    pub(super) fn memory(&self) -> usize {
+        // A byte for each entry of the map is its own.
+        let places = self.places.capacity() * (size_of::<(Key, Place)>() + 1);
+        let slots = self.slots.capacity() * size_of::<Option<Flow<S>>>() + self.free.capacity() * size_of::<u32>();
+        places + slots + self.closed.capacity() * size_of::<Closed>()
     }
 
     pub(super) fn get(&self, slot: u32) -> Option<&Flow<S>> {
