@@ -15,3 +15,11 @@ pub(crate) const DIFFERENCES: &[(&str, &str, &str)] = &[
          tshark misses the coding, and takes the next request for the body.",
     ),
 ];
+
+/// The same for the proxies and their clients.
+pub(crate) const OF_PROXIES: &[(&str, &str, &str)] = &[(
+    "zeek--ncp.pcap",
+    "10.3.1.92:8080 from [\"10.46.131.227\"]: 1 flows, 1 past it, 0 to itself, not in the truth",
+    "It is one: Firefox sends it a POST for http://mail.google.com/ with Proxy-Connection, and gets 200. Past it goes \
+     its NCP connection to 10.43.1.105, which was under way when the capture began.",
+)];

@@ -7,6 +7,7 @@
 
 mod differences;
 mod pipeline;
+mod proxies;
 mod truth;
 
 use std::collections::BTreeSet;

@@ -21,6 +21,8 @@ pub(crate) struct Truth {
     /// a reader needs the whole of a message to tell it. tshark's count with and without reassembly, and that of the request
     /// lines in the bytes, are the range.
     range: RangeInclusive<u64>,
+    /// The proxy, if there is one, and who uses it.
+    pub(crate) proxy_view: Value,
 }
 
 impl Truth {
@@ -44,6 +46,7 @@ impl Truth {
             requests,
             answers: truth["http"]["tcp_responses"].as_object().unwrap().iter().map(answers).collect(),
             range,
+            proxy_view: truth["proxy_view"].clone(),
         }
     }
 
@@ -123,6 +126,6 @@ fn answers((status, count): (&String, &Value)) -> (u16, u64) {
     (status.parse().unwrap(), count.as_u64().unwrap())
 }
 
-fn list(value: &Value) -> &[Value] {
+pub(crate) fn list(value: &Value) -> &[Value] {
     value.as_array().unwrap()
 }
