@@ -4,9 +4,9 @@ use std::time::Duration;
 
 /// Server endpoints. One that never got a request takes none of the last quarter: a port scan hides no proxy.
 pub const ENDPOINTS: usize = 65_536;
-/// Addresses.
+/// Addresses, likewise.
 pub const ADDRESSES: usize = 65_536;
-/// Pairs of a client and an endpoint; the last quarter is for those that brought a request.
+/// Pairs of a client and an endpoint, likewise.
 pub const PAIRS: usize = 65_536;
 /// Conversations that are open at the same time.
 pub const OPEN: usize = 114_688;

@@ -21,8 +21,8 @@ impl Evidence {
             return None;
         }
         let (client, at) = (conversation.client.ip().to_canonical(), canonical(conversation.server));
-        let client = self.addresses.enter(client, ADDRESSES, || Address::new(client))?;
-        let server = self.addresses.enter(at.ip(), ADDRESSES, || Address::new(at.ip()))?;
+        let client = self.addresses.enter(client, limit(ADDRESSES), || Address::new(client))?;
+        let server = self.addresses.enter(at.ip(), limit(ADDRESSES), || Address::new(at.ip()))?;
         let endpoint = self.endpoints.enter(at, limit(ENDPOINTS), || {
             Endpoint::new(at, server, self.options.proxies.iter().any(|told| told.names(at)))
         })?;

@@ -107,7 +107,8 @@ impl Evidence {
         live.vain = live.vain.saturating_add(1);
         let Some(pair) = self.pairs.get(live.pair) else { return };
         let watched = pair.watched.and_then(|number| self.watched.get_mut(number as usize));
-        if let Some(talk) = self.endpoints.get_mut(pair.endpoint).and_then(|endpoint| endpoint.talk(&mut self.talks)) {
+        let endpoint = self.endpoints.get_mut(pair.endpoint).filter(|endpoint| endpoint.is_spoken_to());
+        if let Some(talk) = endpoint.and_then(|endpoint| endpoint.talk(&mut self.talks)) {
             talk.vain += 1;
         }
         if let Some(watched) = watched {
@@ -223,7 +224,7 @@ impl Evidence {
         let packets = sent.saturating_add(received);
         let heard = talked.accepted || received > 0;
         let refused = !talked.accepted && !talked.midstream && end == End::Reset(Side::Server);
-        let deaf = !heard && !talked.midstream && live.requests == 0 && talked.bytes == [0, 0];
+        let deaf = !heard && !refused && !talked.midstream && live.requests == 0 && talked.bytes == [0, 0];
         let waited = !matches!(end, End::Open | End::Evicted) || at.since(live.attempt.began) > LATE;
         // Of a capture of one direction, or of bytes that are no HTTP, nothing is known.
         let known = if live.requests == 0 {
@@ -250,8 +251,9 @@ impl Evidence {
         let endpoint = self.endpoints.get_mut(pair.endpoint)?;
         endpoint.connections.down();
         let server = endpoint.address;
-        let said = endpoint.talk.is_some() || endpoint.candidate;
-        if let Some(talk) = said.then(|| endpoint.talk(&mut self.talks)).flatten() {
+        if endpoint.is_spoken_to()
+            && let Some(talk) = endpoint.talk(&mut self.talks)
+        {
             talk.answers.never += u64::from(unanswered.saturating_sub(live.latest.torn.into()));
             talk.answers.slow_heads += u64::from(live.latest.torn && at.since(live.attempt.began) > LATE);
             talk.silent += u64::from(live.requests == 0 && heard && matches!(end, End::Finished(_)));

@@ -8,8 +8,6 @@ mod entry;
 mod journey;
 mod pace;
 mod tables;
-#[cfg(test)]
-mod tests;
 mod watched;
 
 use std::net::{IpAddr, SocketAddr};

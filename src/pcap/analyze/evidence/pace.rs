@@ -106,8 +106,9 @@ impl Spread {
 
 /// What follows an end: gaps from the end of an attempt to the beginning of the next.
 ///
-/// The ends are tokens in a queue. An attempt takes the oldest that is not later than its beginning and not more than [`FOLLOWS`]
-/// before it, so that a client with several attempts in parallel is followed too.
+/// The ends are tokens. An attempt takes the latest that is not later than its beginning and not more than [`FOLLOWS`] before it, so
+/// that a client with several attempts in parallel is followed too: one may take the token of another, but then that other takes
+/// one nearby.
 #[derive(Debug, Default)]
 pub(crate) struct Following {
     ends: VecDeque<Time>,
@@ -172,7 +173,8 @@ impl Following {
         while self.ends.front().is_some_and(|&end| end < oldest) {
             self.ends.pop_front();
         }
-        if let Some(end) = self.ends.pop_front_if(|end| *end <= began) {
+        let before = self.ends.iter().rposition(|&end| end <= began);
+        if let Some(end) = before.and_then(|place| self.ends.remove(place)) {
             let gap = began.0.saturating_sub(end.0);
             self.gaps.add(gap);
             self.gap_spread.add(micros(gap));
@@ -190,21 +192,20 @@ impl Following {
 
     /// Whether the client waits for the end of one attempt before it begins the next.
     ///
-    /// It does if [`CLOSED_LOOP`] percent of its attempts follow an end, and it is the end that they follow: the gap is shorter
-    /// than the attempts themselves, or it varies less than the distance between beginnings does. A schedule that takes no
-    /// notice of answers has it the other way round. If neither is clear, nothing is said.
+    /// It does if [`CLOSED_LOOP`] percent of its attempts follow an end, and it is the end that they follow: then the gap varies less
+    /// than the distance between beginnings, which holds the answer's own variation too. A schedule that takes no notice of answers
+    /// has it the other way round. Where both vary alike, a gap of at most twice the attempt itself means waiting, and of a
+    /// longer one nothing is said.
     pub(crate) fn closed_loop(&self) -> Option<bool> {
         let attempts = self.attempts.checked_sub(1).filter(|&attempts| attempts >= BURST as u64)?;
         if self.gaps.count() * 100 < attempts * CLOSED_LOOP {
             return Some(false);
         }
         let (gap, interval) = (self.gap_spread.deviation(), self.interval_spread.deviation());
-        if self.gaps.at(0.5) < self.took.at(0.5) || gap < interval * 0.9 {
-            Some(true)
-        } else if gap > interval * 1.1 {
+        if gap > interval * 1.1 {
             Some(false)
         } else {
-            None
+            (gap < interval * 0.9 || self.gaps.at(0.5) <= self.took.at(0.5) * 2).then_some(true)
         }
     }
 

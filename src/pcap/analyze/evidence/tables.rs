@@ -165,6 +165,11 @@ impl Endpoint {
         Self { at, address, told, candidate: told, connections, connected: 0, requests: 0, talk: None }
     }
 
+    /// Whether anything was said to it, or will be: most endpoints of a scan never hear a word.
+    pub(crate) const fn is_spoken_to(&self) -> bool {
+        self.talk.is_some() || self.candidate
+    }
+
     /// What was said to it; none if that is more than is counted.
     pub(crate) fn talk(&mut self, talks: &mut usize) -> Option<&mut Talk> {
         if self.talk.is_none() && *talks < TALKS {

@@ -5,8 +5,6 @@
 mod bypass;
 mod onward;
 mod proxies;
-#[cfg(test)]
-mod tests;
 mod verdict;
 
 use std::cmp::Reverse;
