@@ -58,11 +58,15 @@ impl fmt::Display for Account<'_> {
         let (clients, played) = (report.clients, cast.attempts.iter().sum::<u64>());
         writeln!(
             f,
-            "to {}: {} of {} in {:.1} s",
-            report.target,
-            pace(options.pace),
+            "{} to {} for {:.1} s, {}",
             plural(clients as u64, "client"),
-            report.duration.as_secs_f64()
+            report.target,
+            report.duration.as_secs_f64(),
+            match options.pace {
+                Pace::Times(1.0) => "at the original pace".to_owned(),
+                Pace::Times(times) => format!("{times} times as fast as captured"),
+                Pace::FlatOut => "as fast as the answers allowed".to_owned(),
+            }
         )?;
         write!(
             f,

@@ -110,6 +110,9 @@ struct Played {
     class: Class,
 }
 
+/// A connection, and what is played of it.
+type Course<'r> = (&'r Connection, Vec<Played>);
+
 impl Recording {
     /// The script for live clients.
     pub fn script(&self, options: &Options) -> Result<(Script, Cast), Unplayable> {
@@ -125,16 +128,16 @@ impl Recording {
         cast.length = last.since(first);
         cast.requests = requests.len();
 
-        let mut parts: BTreeMap<u32, Vec<(&Connection, &[Played])>> = BTreeMap::new();
-        for (number, played) in &connections {
-            if let Some(connection) = self.connections.get(*number as usize) {
+        let mut parts: BTreeMap<u32, Vec<Course<'_>>> = BTreeMap::new();
+        for (number, played) in connections {
+            if let Some(connection) = self.connections.get(number as usize) {
                 parts.entry(connection.client).or_default().push((connection, played));
             }
         }
         cast.captured_clients = parts.len();
         let clock = Clock { first, pace: options.pace };
         let mut all = Vec::new();
-        for (part, connections) in parts.values_mut().enumerate() {
+        for (part, mut connections) in parts.into_values().enumerate() {
             connections.sort_by_key(|(_, played)| began(played));
             all.extend(clock.part(part, connections, options.retry));
         }
@@ -174,6 +177,10 @@ impl Recording {
         let mut ports: AHashMap<_, Vec<_>> = AHashMap::new();
         for endpoint in &cast.proxies {
             ports.entry(endpoint.ip().to_canonical()).or_default().push(endpoint.port());
+        }
+        // Another address of a proxy's box, to which nothing was sent.
+        for (address, _) in &options.proxies {
+            ports.entry(address.to_canonical()).or_default();
         }
         ports
     }
@@ -240,28 +247,31 @@ impl Clock {
     }
 
     /// The lanes of a client, given its connections in the order of their first attempts.
-    fn part(&self, part: usize, connections: &[(&Connection, &[Played])], retry: Retry) -> Vec<Lane> {
+    fn part(&self, part: usize, connections: Vec<Course<'_>>, retry: Retry) -> Vec<Lane> {
         let pause = match retry {
             Retry::Never => None,
             Retry::Instant => Some(Duration::ZERO),
             Retry::After(pause) => Some(pause),
         };
-        let (again, once): (Vec<_>, Vec<_>) = connections.iter().partition(|(_, played)| {
-            pause.is_some() && played.first().is_some_and(|first| first.class == Class::SelfTarget)
-        });
+        let (mut again, mut once) = (Vec::new(), Vec::new());
+        for (connection, played) in connections {
+            let retries = pause.is_some() && played.first().is_some_and(|first| first.class == Class::SelfTarget);
+            let (storm, rest): (Vec<_>, Vec<_>) =
+                played.into_iter().partition(|one| retries && one.class == Class::SelfTarget);
+            again.extend((!storm.is_empty()).then_some((connection, storm)));
+            once.extend((!rest.is_empty()).then_some((connection, rest)));
+        }
         let mut all = Vec::new();
-        for retrier in in_lanes(&again) {
+        for retrier in in_lanes(again) {
             // What it asked after its answers was already the retry.
             let begins = retrier.first().map_or(Duration::ZERO, |(_, played)| self.since(began(played)));
             let mut known = AHashSet::new();
-            let self_target =
-                retrier.iter().flat_map(|(_, played)| *played).filter(|one| one.class == Class::SelfTarget);
-            let distinct = self_target.filter(|one| known.insert(one.request));
+            let distinct = retrier.iter().flat_map(|(_, played)| played).filter(|one| known.insert(one.request));
             let steps = distinct.map(|one| self.step(one, Then::Close)).collect();
             all.push(Lane { part, begins, rhythm: Rhythm::Again(pause.unwrap_or_default()), steps });
         }
         match self.pace {
-            Pace::FlatOut => all.extend(in_lanes(&once).into_iter().map(|lane| {
+            Pace::FlatOut => all.extend(in_lanes(once).iter().map(|lane| {
                 let steps = lane.iter().flat_map(|(connection, played)| self.steps(connection, played)).collect();
                 Lane { part, begins: Duration::ZERO, rhythm: Rhythm::InTurn, steps }
             })),
@@ -294,15 +304,15 @@ fn began(played: &[Played]) -> Time {
 }
 
 /// Connections that follow each other.
-fn in_lanes<'c, 'p>(connections: &[&(&'c Connection, &'p [Played])]) -> Vec<Vec<(&'c Connection, &'p [Played])>> {
-    let times = connections.iter().map(|(connection, played)| (began(played), connection.until));
+fn in_lanes(connections: Vec<Course<'_>>) -> Vec<Vec<Course<'_>>> {
     let mut all: Vec<Vec<_>> = Vec::new();
-    for (lane, connection) in lanes(times).into_iter().zip(connections) {
+    let on = lanes(connections.iter().map(|(connection, played)| (began(played), connection.until)));
+    for (lane, connection) in on.into_iter().zip(connections) {
         if all.len() <= lane {
             all.resize_with(lane.saturating_add(1), Vec::new);
         }
         if let Some(lane) = all.get_mut(lane) {
-            lane.push(**connection);
+            lane.push(connection);
         }
     }
     all

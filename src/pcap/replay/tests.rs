@@ -353,6 +353,16 @@ fn a_retrier_is_a_lane_that_never_ends_and_the_others_keep_their_pace() {
 }
 
 #[test]
+fn what_follows_a_storm_on_its_connection_is_played_once() {
+    let said = [(0, STORM, Some((5, 403))), (10, GOOD, Some((15, 200))), (20, STORM, Some((25, 403)))];
+    let said = said.map(|(at, request, answered)| (at, request.to_owned(), answered)).to_vec();
+    let recording = record(&[Talk { client: "10.0.0.1:1001", server: PROXY, said, closed: 30 }]);
+    let script = script(&recording, &Options { retry: Retry::Instant, ..options() });
+    let expected = [(0, 0, vec![(0, "self_target", Then::Close)]), (0, 10, vec![(10, "good", Then::Close)])];
+    assert_eq!(course(&script), expected);
+}
+
+#[test]
 fn clients_take_the_parts_and_the_addresses_in_turn() {
     let roles = |clients, source: &str| {
         let options = Options { clients, source: Some(source.parse().unwrap()), ..options() };
