@@ -70,6 +70,8 @@ GOALS = (
          at_most("storm", "socket_bytes", OWN_MEMORY_BYTES / 1e6, 1e-6)),
     Goal("TIME_WAIT from the storm, at most", "", at_most("storm", "time_wait", 100)),
     Goal("resident memory in the storm, at most", "MB", at_most("storm", "memory_kb", 16, 1 / 1024)),
+    Goal("replay's own core time for an attempt: at most 1.3 of that of the bare loop which refuses it", "",
+         lambda results, _: (middle(values(results, "replay", "bare", "load_ratio")), 1.3)),
     Goal("kept-alive forwarding: at most 0.8 of HAProxy's core time", "", ratio("forward", ("haproxy",), 0.8)),
     Goal("CONNECT with a request inside: at most 0.75 of Traffic Server's", "", ratio("connect", ("ats",), 0.75)),
     Goal("bulk through tunnels: at most 1.05 of HAProxy's TCP mode", "",

@@ -130,6 +130,7 @@ def stormed(base):
         "core, µs/attempt": column("cost"),
         "core busy, %": column("busy", 100, 0),
         "calm, %": column("calm_busy", 100, 0),
+        "core 1, %": column("others_busy", 100, 0),
         "good, %": column("good_success", 100, 2),
         "calm p50, ms": column("calm_p50_us", 1e-3, 2),
         "calm p99": column("calm_p99_us", 1e-3, 2),

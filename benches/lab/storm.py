@@ -21,7 +21,7 @@ import time
 import network as net
 from lab import TARGET, base_load, play, result
 from network import GATEWAY, GATEWAY_CORE, OTHER_CORE, PORT, Failed, Network
-from workloads import GOOD, GOOD_PER_SECOND, get
+from workloads import GOOD, GOOD_PER_SECOND, STORMERS, get
 
 HERE = pathlib.Path(__file__).resolve().parent
 # Memory that the kernel needs for a socket and for a connection in TIME_WAIT.
@@ -44,7 +44,7 @@ def measure(lab, name, peer, storm, options):
         lab.start_origin(network, urgent=True)
         gateway = lab.start(network, name, peer)
         seen = {"base": base_load(0.2 if options.smoke else 1.0), "rest_kb": net.resident_kb(gateway.pid)}
-        watch = network.start(network.gateway, OTHER_CORE, [sys.executable, HERE / "watch.py", GATEWAY_CORE],
+        watch = network.start(network.gateway, OTHER_CORE, [sys.executable, HERE / "watch.py", GATEWAY_CORE, OTHER_CORE],
                               stdout=subprocess.PIPE)
         probe = start_probe(network) if peer.forwards else None
         # The first requests are not what a calm gateway does.
@@ -58,7 +58,7 @@ def measure(lab, name, peer, storm, options):
         during = times(report, calm[1], after)
         seen["steered"] = {core: count - before.get(core, 0) for core, count in net.steered().items()}
         time.sleep(max(0.0, during[1] + left_after_s - time.monotonic()))
-        seen["followed"] = net.followed(gateway.pid, storm.sources()) if follows else None
+        seen["followed"] = net.followed(gateway.pid, STORMERS) if follows else None
         time.sleep(max(0.0, during[1] + recovery_s - time.monotonic()))
         seen["memory_kb"] = net.peak_kb(gateway.pid)
         good = ended(probe) if probe else None
@@ -67,6 +67,9 @@ def measure(lab, name, peer, storm, options):
     seen |= {"report": report, "samples": samples, "calm": calm, "storm": during}
     seen |= of_the_storm(report, storm) | of_the_kernel(samples, calm, during, after)
     seen["cost"] = None
+    if good is None and seen["busy"]:
+        # Nothing but the generator and the observer ran there.
+        seen["load_ratio"] = seen["others_busy"] / seen["busy"]
     attempts = seen["attempts"]
     more = (seen["busy"] - seen["calm_busy"]) * (during[1] - during[0]) * 1e6
     # Below that it cannot be told from what the core does anyway.
@@ -88,11 +91,10 @@ def start_probe(network):
 
 def storm_of(network, storm, options):
     """Plays the storm; the generator's report."""
-    if storm.capture is None:
-        plan = storm.plan(options.storm_seconds or storm.seconds)
-        return play(network, plan, "--core", GATEWAY_CORE)
     seconds = options.storm_seconds or storm.seconds
-    line = storm.replay(TARGET / "floodgate", options.capture, seconds)
+    if not storm.replayed:
+        return play(network, storm.plan(seconds), "--core", GATEWAY_CORE)
+    line = storm.replay(TARGET / "floodgate", options.capture, options.lanes, seconds)
     return result(network, line, "", seconds + storm.patience)
 
 
@@ -135,8 +137,8 @@ def of_the_kernel(samples, calm, during, after):
     def part(key, begin, end):
         return samples[key][bisect.bisect_left(at, begin):bisect.bisect_right(at, end)]
 
-    def busy(begin, end):
-        values, when = part("busy_us", begin, end), part("at", begin, end)
+    def busy(begin, end, which="busy_us"):
+        values, when = part(which, begin, end), part("at", begin, end)
         return (values[-1] - values[0]) / (when[-1] - when[0]) / 1e6 if len(values) > 1 else 0.0
 
     # The sockets that the storm leaves are there when it is over.
@@ -153,6 +155,7 @@ def of_the_kernel(samples, calm, during, after):
     return {
         "calm_busy": calm_busy,
         "busy": busy(*during),
+        "others_busy": busy(*during, "others_us"),
         "socket_bytes": max(memory, default=0),
         "time_wait": max(part("time_wait", *storm), default=0),
         "orphans": max(part("orphans", *storm), default=0),

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Watches the kernel of the gateway's host while something happens to it: `watch.py CORE`, run inside its namespace.
+"""Watches the kernel of the gateway's host while something happens to it: `watch.py CORE OTHER`, run inside its namespace.
 
 Owns: one sample of everything every 100 ms. Called by: `storm.py`. Never: touches what it watches.
 
@@ -17,7 +17,7 @@ import time
 
 EVERY = 0.1
 SLABS = ("TCP", "tw_sock_TCP", "request_sock_TCP")
-NAMES = ("at", "busy_us", "sockets", "time_wait", "orphans", "slab", "conntrack")
+NAMES = ("at", "busy_us", "others_us", "sockets", "time_wait", "orphans", "slab", "conntrack")
 TICK_US = 10_000
 # Columns of a core in /proc/stat: nice, idle, iowait. See `report.busy`.
 NOT_OURS = (2, 4, 5)
@@ -82,7 +82,7 @@ def busy_us(core):
 
 def main():
     """Samples until told."""
-    core = int(sys.argv[1])
+    core, other = map(int, sys.argv[1:])
     told = []
     signal.signal(signal.SIGTERM, lambda *_: told.append(True))
     link = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 4)
@@ -90,7 +90,8 @@ def main():
     due = time.monotonic()
     while not told:
         sockets, time_wait = sockstat()
-        samples.append((time.monotonic(), busy_us(core), sockets, time_wait, orphans(link), slab(), conntrack()))
+        busy = busy_us(core), busy_us(other)
+        samples.append((time.monotonic(), *busy, sockets, time_wait, orphans(link), slab(), conntrack()))
         due = max(due + EVERY, time.monotonic())
         time.sleep(max(0.0, due - time.monotonic()))
     json.dump(dict(zip(NAMES, map(list, zip(*samples)))), sys.stdout)

@@ -5,8 +5,9 @@ import dataclasses
 from network import GATEWAY, ORIGIN, PORT, sources
 
 REFUSED = f"GET http://{GATEWAY}/ HTTP/1.1\r\nHost: {GATEWAY}\r\nUser-Agent: retrier\r\nAccept: */*\r\n\r\n"
-# Those who ask for nothing bad while others storm.
-GOOD, GOOD_PER_SECOND = [f"198.18.1.{n}" for n in range(241, 251)], 200
+# Those who storm, and those who ask for nothing bad meanwhile.
+STORMERS, GOOD = sources(250)[:240], sources(250)[240:]
+GOOD_PER_SECOND = 200
 CONNECT = f"CONNECT {ORIGIN}:80 HTTP/1.1\r\nHost: {ORIGIN}:80\r\n\r\n"
 
 
@@ -55,25 +56,24 @@ class Storm:
     connections: int = 800
     # Attempts a second, whatever the answers; otherwise each tries again as soon as it has one.
     per_second: int | None = None
-    # The name of a capture whose requests are replayed.
-    capture: str | None = None
+    # Whether it is made by `floodgate pcap replay`, from a capture.
+    replayed: bool = False
     per: str = "attempt"
-
-    def sources(self):
-        """The addresses of the broken clients."""
-        return sources(self.addresses)
 
     def plan(self, seconds):
         """For `lab-load`. Nothing is left out: the first second of a storm is a part of it."""
         pace = {"per_second": self.per_second} if self.per_second else "closed"
-        load = {"name": "load", "patience_s": self.patience, "sources": self.sources(), "connections": self.connections,
+        load = {"name": "load", "patience_s": self.patience, "sources": STORMERS[:self.addresses], "connections": self.connections,
                 "tunnel": None, "request": REFUSED, "kept": False, "pace": pace}
         return plan_of([load], seconds, 0)
 
-    def replay(self, program, capture, seconds):
-        """The command that plays the requests of a capture instead."""
+    def replay(self, program, capture, lanes, seconds):
+        """The command that plays the requests of a capture instead: of as many clients as make so many connections, if each
+        has so many lanes, which is how many of its attempts were under way at once."""
+        copies = max(1, round(self.connections / self.addresses / lanes))
+        clients = max(1, min(len(STORMERS), round(self.connections / lanes / copies)))
         return [program, "pcap", "replay", capture, "--to", f"{GATEWAY}:{PORT}", "--retry", "instant",
-                "--source", "198.18.1.0/24", "--clients", self.addresses, "--concurrency", self.connections // self.addresses,
+                "--source", "198.18.1.0/24", "--clients", clients, "--concurrency", copies,
                 "--timeout", self.patience, "--duration", seconds, "--json"]
 
     def smaller(self):
@@ -101,7 +101,7 @@ WORKLOADS = {
     "storm-impatient": Storm(patience=1),
     # They do not wait for an answer before they try again. Their connections are as many as such a rate needs if none ever comes.
     "storm-open": Storm(patience=0.8, seconds=5, connections=17_000, per_second=20_000),
-    "replay": Storm(patience=5, capture="storm.pcap"),
+    "replay": Storm(patience=5, replayed=True),
     "forward": Workload(16, 64, get("/"), kept=True),
     "connect": Workload(16, 64, get("/"), kept=False, tunnel=True),
     "bulk": Workload(4, 4, get("/big"), kept=True, tunnel=True, per="gbit"),
