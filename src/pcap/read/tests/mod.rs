@@ -153,8 +153,8 @@ fn pcap_in_both_orders_and_all_three_kinds() {
 
 #[test]
 fn the_upper_bits_of_a_link_type_are_of_something_else() {
-    let file = [header(Little, 0xa1b2_c3d4, 96, 0x4400_0001), nth(1)].concat();
-    assert_eq!(read(&*file).0[0].link, 1);
+    let file = [header(Little, 0xa1b2_c3d4, 96, 0x4400_0114), nth(1)].concat();
+    assert_eq!(read(&*file).0[0].link, 276);
 }
 
 #[test]
