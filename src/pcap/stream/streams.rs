@@ -113,7 +113,6 @@ impl<L: Listener> Streams<L> {
             // Not remembered as closed: what is still to come of it begins another, mid-stream.
             let silent = self.table.silent().and_then(|slot| self.table.remove(slot));
             if let Some(flow) = silent {
-                self.latest = None;
                 flow.close(listener, &mut self.shared, at, End::Evicted);
             }
         }

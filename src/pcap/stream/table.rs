@@ -7,6 +7,7 @@ use ahash::AHashMap;
 
 use super::super::decode::{ACK, RST, SYN, Segment};
 use super::flow::Flow;
+use super::sequence::distance;
 
 /// The initial sequence numbers of the lower and of the higher address, as far as they are known.
 pub(super) type Bases = [Option<u32>; 2];
@@ -189,11 +190,11 @@ impl<S: Default> Table<S> {
         };
         let [low, high] = bases;
         let (own, other) = if from_low { (low, high) } else { (high, low) };
-        let differs = |base: Option<u32>, number| base.is_some_and(|base| base != number);
         if flags == SYN {
-            ended || differs(own, segment.sequence)
-        } else {
-            own != Some(segment.sequence) && differs(other, segment.acknowledgement.wrapping_sub(1))
+            return ended || own.is_some_and(|base| base != segment.sequence);
         }
+        // It may acknowledge bytes with the SYN (RFC 7413).
+        let answers = |base| (1..=0xffff).contains(&distance(segment.acknowledgement, base));
+        own != Some(segment.sequence) && other.is_some_and(|base| !answers(base))
     }
 }

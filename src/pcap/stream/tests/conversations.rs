@@ -18,6 +18,22 @@ fn a_request_and_its_answer() {
 }
 
 #[test]
+fn it_is_over_when_the_last_fin_is_acknowledged() {
+    let mut capture = Capture::new();
+    // An acknowledgement that is captured before its bytes is not one of the FIN behind them.
+    capture
+        .handshake()
+        .s(ACK, 1, 4, "")
+        .c(ACK, 1, 1, "GET")
+        .c(FIN | ACK, 4, 1, "")
+        .s(FIN | ACK, 1, 4, "")
+        .c(ACK, 5, 2, "");
+    assert_eq!(capture.heard(), "opened C'GET' C. S.");
+    capture.s(ACK, 2, 5, "");
+    assert_eq!(capture.heard(), "Finished(Client)");
+}
+
+#[test]
 fn the_conversation_is_counted() {
     #[derive(Default)]
     struct Last(Option<Conversation>, Time);
@@ -114,6 +130,13 @@ fn the_listener_knows_who_the_client_is() {
     assert_eq!(capture.heard(), "midstream S'ET' C'GET' S'200' C.", "sides are told as they are");
     capture.s(ACK, 12, 14, "").s(FIN | ACK, 12, 14, "").c(ACK, 14, 13, "");
     assert_eq!(capture.heard(), "S. Finished(Client)");
+
+    // What waited is told as what it is then.
+    let mut capture = Capture::new();
+    mem::swap(&mut capture.client, &mut capture.server);
+    capture.log.request = Some("GET");
+    capture.c(ACK, 1, 1, "a").c(ACK, 5, 1, " /").c(ACK, 2, 1, "GET").s(ACK, 1, 7, "200");
+    assert_eq!(capture.finish(), "midstream S'a' C'GET' C' /' S'200' Open");
 
     // Where a SYN was seen there is no doubt.
     let mut capture = Capture::new();

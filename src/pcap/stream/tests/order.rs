@@ -105,6 +105,9 @@ fn bytes_on_a_syn_are_told() {
     let mut capture = Capture::new();
     capture.c(SYN, 0, 0, "GET").s(SYN | ACK, 0, 1, "").c(ACK, 1, 1, "GET /").s(FIN | ACK, 1, 6, "200");
     assert_eq!(capture.finish(), "opened C'GET' C' /' S'200' S. Open");
+    let mut capture = Capture::new();
+    capture.c(SYN, 0, 0, "GET").s(SYN | ACK, 0, 4, "").s(SYN | ACK, 0, 4, "").c(ACK, 4, 1, " /");
+    assert_eq!(capture.finish(), "opened C'GET' C' /' Open");
 }
 
 #[test]
@@ -158,4 +161,7 @@ fn nothing_follows_a_fin() {
     let mut capture = Capture::new();
     capture.handshake().c(ACK, 3, 1, "cdef").c(FIN | ACK, 5, 1, "").c(ACK, 1, 1, "abcde");
     assert_eq!(capture.finish(), "opened C'ab' C'cd' C. Open");
+    let mut capture = Capture::new();
+    capture.handshake().c(ACK, 3, 1, "cd").c(ACK, 7, 1, "gh").c(FIN | ACK, 6, 1, "").s(ACK, 1, 7, "");
+    assert_eq!(capture.finish(), "opened C(2) C'cd' C(1) C. Open");
 }
