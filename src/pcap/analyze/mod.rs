@@ -18,7 +18,7 @@ use super::decode::{self, Decoder};
 use super::http::Interpreter;
 use super::read::{self, ReadError, Reader};
 use super::stream::{self, Streams};
-use evidence::Evidence;
+use evidence::Gatherer;
 use findings::{Counters, File, Findings};
 
 /// What the analysis is told beforehand.
@@ -62,8 +62,8 @@ pub fn analyze(files: &[PathBuf], options: Options) -> Findings {
 #[derive(Debug)]
 pub struct Analysis {
     decoder: Decoder,
-    streams: Streams<Interpreter<Evidence>>,
-    interpreter: Interpreter<Evidence>,
+    streams: Streams<Interpreter<Gatherer>>,
+    interpreter: Interpreter<Gatherer>,
     files: Vec<File>,
     counters: Counters,
     /// The earliest and the latest time.
@@ -76,7 +76,7 @@ impl Analysis {
         Self {
             decoder: Decoder::new(),
             streams: Streams::new(stream::Limits::default()),
-            interpreter: Interpreter::new(Evidence::new(options)),
+            interpreter: Interpreter::new(Gatherer::new(options)),
             files: Vec::new(),
             counters: Counters::default(),
             span: None,
@@ -124,8 +124,8 @@ impl Analysis {
         self.streams.finish(&mut self.interpreter, last);
         let streams = *self.streams.counters();
         let decoded = self.decoder.counters();
-        let (evidence, http) = self.interpreter.into_parts();
-        let mut findings = judge::judge(&evidence);
+        let (gatherer, http) = self.interpreter.into_parts();
+        let mut findings = judge::judge(&gatherer.evidence);
         let kinds = decoded.kinds();
         let unknown_link = |(kind, _): &&(decode::Kind, u64)| matches!(kind, decode::Kind::Link(_));
         findings.counters = Counters {

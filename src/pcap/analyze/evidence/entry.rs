@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::super::super::stream::Conversation;
 use super::super::findings::{Form, SelfKind};
-use super::super::limits::{ADDRESSES, ENDPOINTS, OPEN, PAIRS, SERIES, TARGET, TARGETS, WATCHED};
+use super::super::limits::{ADDRESSES, ENDPOINTS, PAIRS, SERIES, TARGET, TARGETS, WATCHED};
 use super::Evidence;
 use super::asked::Asked;
 use super::journey::Live;
@@ -15,11 +15,8 @@ use crate::http1::target::{Authority, Host};
 
 impl Evidence {
     /// Enters a conversation in the tables; `brought`: it brought a request.
-    pub(super) fn enter(&mut self, conversation: &Conversation, brought: bool) -> Option<()> {
+    pub(super) fn enter(&mut self, conversation: &Conversation, brought: bool) -> Option<Live> {
         let limit = |rows: usize| if brought { rows } else { rows / 4 * 3 };
-        if self.open.len() >= OPEN {
-            return None;
-        }
         let (client, at) = (conversation.client.ip().to_canonical(), canonical(conversation.server));
         let client = self.addresses.enter(client, limit(ADDRESSES), || Address::new(client))?;
         let server = self.addresses.enter(at.ip(), limit(ADDRESSES), || Address::new(at.ip()))?;
@@ -46,8 +43,7 @@ impl Evidence {
         if candidate {
             self.count_attempt(&mut live, WATCHED);
         }
-        self.open.insert(conversation.number, live);
-        Some(())
+        Some(live)
     }
 
     /// Whether a conversation fetches what is being asked for at an endpoint: then its client may be another address of that box.
@@ -126,17 +122,14 @@ impl Evidence {
         Meant { kind, port, told: None }
     }
 
-    /// Whether a conversation still has the server it was entered with: the sides of one whose start was not captured may turn out to
-    /// be the other way round.
-    pub(super) fn is_of(&self, conversation: &Conversation) -> bool {
-        let pair = self.open.get(&conversation.number).and_then(|live| self.pairs.get(live.pair));
-        let endpoint = pair.and_then(|pair| self.endpoints.get(pair.endpoint));
-        endpoint.is_none_or(|endpoint| endpoint.at == canonical(conversation.server))
+    /// Whether a conversation still has the server it was entered with.
+    pub(super) fn is_of(&self, live: &Live, conversation: &Conversation) -> bool {
+        let endpoint = self.pairs.get(live.pair).and_then(|pair| self.endpoints.get(pair.endpoint));
+        endpoint.is_some_and(|endpoint| endpoint.at == canonical(conversation.server))
     }
 
     /// Takes back what entering a conversation has counted.
-    pub(super) fn leave(&mut self, conversation: &Conversation) -> Option<()> {
-        let live = self.open.remove(&conversation.number)?;
+    pub(super) fn leave(&mut self, live: &Live) -> Option<()> {
         let pair = self.pairs.get_mut(live.pair)?;
         pair.total = pair.total.saturating_sub(1);
         pair.connections.down();
@@ -147,6 +140,7 @@ impl Evidence {
         let caller = self.addresses.get_mut(pair.client)?;
         caller.sockets.down();
         caller.outgoing.down();
+        caller.called = caller.called.saturating_sub(1);
         Some(())
     }
 }

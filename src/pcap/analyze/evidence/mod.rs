@@ -1,6 +1,6 @@
 //! What the judgement rests on, gathered as the capture is read.
 //!
-//! Owns: the tables. Called by: the pipeline, as its [`Witness`]. Never: decides who is a proxy: that is known at the end only, so
+//! Owns: the tables. Called by: the pipeline, whose [`Witness`] is the [`Gatherer`]. Never: decides who is a proxy: that is known at the end only, so
 //! everything that may turn out to matter is counted for every endpoint, in bounded tables.
 
 mod asked;
@@ -17,6 +17,7 @@ use ahash::{AHashMap, RandomState};
 use super::super::Time;
 use super::super::http::{Answer, Request, Witness};
 use super::super::stream::{Conversation, End};
+use super::limits::OPEN;
 use super::{Options, Told};
 use asked::Own;
 use journey::Live;
@@ -42,7 +43,6 @@ pub(super) struct Evidence {
     pub(super) tunnelled: u64,
     pub(super) conversations: u64,
     pub(super) untracked: u64,
-    open: AHashMap<u64, Live>,
     /// Addresses that were asked for at an endpoint.
     wanted: AHashMap<SocketAddr, u32>,
     keys: RandomState,
@@ -51,7 +51,7 @@ pub(super) struct Evidence {
 }
 
 impl Evidence {
-    pub(super) fn new(options: Options) -> Self {
+    fn new(options: Options) -> Self {
         let told = options.proxies.iter().map(|told| told.address.to_canonical()).collect();
         Self { own: Own::new(told), options, ..Self::default() }
     }
@@ -79,45 +79,74 @@ impl Evidence {
     }
 }
 
-impl Witness for Evidence {
+/// Hears the conversations, and knows those that are open.
+#[derive(Debug)]
+pub(super) struct Gatherer {
+    open: AHashMap<u64, Live>,
+    pub(super) evidence: Evidence,
+}
+
+impl Gatherer {
+    pub(super) fn new(options: Options) -> Self {
+        Self { open: AHashMap::new(), evidence: Evidence::new(options) }
+    }
+
+    /// Enters a conversation, if there is room.
+    fn enter(&mut self, conversation: &Conversation, brought: bool) {
+        if self.open.len() < OPEN
+            && let Some(live) = self.evidence.enter(conversation, brought)
+        {
+            self.open.insert(conversation.number, live);
+        }
+    }
+}
+
+impl Witness for Gatherer {
     fn opened(&mut self, conversation: &Conversation) {
-        self.conversations += 1;
+        self.evidence.conversations += 1;
         self.enter(conversation, false);
     }
 
     fn request(&mut self, conversation: &Conversation, request: &Request<'_>) {
         if request.tunnelled {
-            self.tunnelled += 1;
+            self.evidence.tunnelled += 1;
             return;
         }
-        self.requests += 1;
-        if conversation.midstream && !self.is_of(conversation) {
-            self.leave(conversation);
+        self.evidence.requests += 1;
+        // The sides of one whose start was not captured may turn out to be the other way round.
+        if conversation.midstream
+            && let Some(live) = self.open.get(&conversation.number)
+            && !self.evidence.is_of(live, conversation)
+        {
+            self.evidence.leave(live);
+            self.open.remove(&conversation.number);
         }
-        if !self.open.contains_key(&conversation.number) {
-            self.enter(conversation, true);
+        if let Some(live) = self.open.get_mut(&conversation.number) {
+            self.evidence.requested(live, request);
+            return;
         }
-        let Some(mut live) = self.open.get(&conversation.number).copied() else { return };
-        self.requested(&mut live, request);
-        self.open.insert(conversation.number, live);
+        self.enter(conversation, true);
+        if let Some(live) = self.open.get_mut(&conversation.number) {
+            self.evidence.requested(live, request);
+        }
     }
 
     fn answer(&mut self, conversation: &Conversation, answer: &Answer<'_>) {
         let interim = (100..200).contains(&answer.status) && answer.status != 101;
-        if answer.tunnelled || interim {
-            return;
+        if !answer.tunnelled
+            && !interim
+            && let Some(live) = self.open.get_mut(&conversation.number)
+        {
+            self.evidence.answered(live, answer);
         }
-        let Some(mut live) = self.open.get(&conversation.number).copied() else { return };
-        self.answered(&mut live, answer);
-        self.open.insert(conversation.number, live);
     }
 
     fn closed(&mut self, conversation: &Conversation, at: Time, end: End, unanswered: u32) {
         match self.open.remove(&conversation.number) {
             Some(live) => {
-                self.ended(live, conversation, at, end, unanswered);
+                self.evidence.ended(live, conversation, at, end, unanswered);
             }
-            None => self.untracked += 1,
+            None => self.evidence.untracked += 1,
         }
     }
 }

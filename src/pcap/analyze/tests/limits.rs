@@ -17,8 +17,8 @@ fn a_port_scan_hides_no_proxy() {
         let talk = scene.call(n, "10.1.1.1", &format!("{}:80", address(usize::try_from(n).unwrap())));
         scene.close(talk, n + 1, End::Reset(Side::Server));
     }
-    assert!(scene.evidence.endpoints.rows.len() <= ENDPOINTS);
-    assert!(scene.evidence.pairs.rows.len() <= PAIRS);
+    assert!(scene.gatherer.evidence.endpoints.rows.len() <= ENDPOINTS);
+    assert!(scene.gatherer.evidence.pairs.rows.len() <= PAIRS);
     scene.exchange(80_000, 900, "10.1.1.2", PROXY, &connect("www.example.com:443"), 200);
     let findings = scene.findings();
     assert!(findings.counters.untracked > 0);
@@ -37,8 +37,8 @@ fn targets_and_kinds_without_end_are_counted() {
         scene.exchange(0, 900, "10.1.1.1", PROXY, &get(&format!("http://10.115.5.2:{port}/")), 403);
         scene.exchange(0, 900, "10.1.1.1", PROXY, &connect(&format!("0x0a730502:{port}")), 403);
     }
-    assert_eq!(scene.evidence.askings.rows.len(), TARGETS);
-    assert!(scene.evidence.watched.iter().all(|watched| watched.kinds.len() <= KINDS));
+    assert_eq!(scene.gatherer.evidence.askings.rows.len(), TARGETS);
+    assert!(scene.gatherer.evidence.watched.iter().all(|watched| watched.kinds.len() <= KINDS));
     let proxy = scene.proxy();
     assert_eq!((proxy.hosts.at_least, proxy.hosts.exact), (TARGETS as u64, false));
     assert_eq!(proxy.connect_targets.len(), 50);
@@ -52,8 +52,8 @@ fn clients_without_end_are_counted() {
     for n in 0..WATCHED + 1_000 {
         scene.exchange(n as u64 * 100, 90, &address(n), PROXY, &get("http://10.115.5.2/"), 403);
     }
-    assert_eq!(scene.evidence.watched.len(), WATCHED);
-    assert_eq!(scene.evidence.watched.iter().filter(|watched| watched.bins.is_some()).count(), SERIES);
+    assert_eq!(scene.gatherer.evidence.watched.len(), WATCHED);
+    assert_eq!(scene.gatherer.evidence.watched.iter().filter(|watched| watched.bins.is_some()).count(), SERIES);
     let proxy = scene.proxy();
     assert_eq!((proxy.clients, proxy.requests, proxy.cost.refused), (3_048, 3_048, 3_048));
 }
@@ -65,7 +65,7 @@ fn a_storm_of_what_is_no_proxy_leaves_room_for_one() {
         let head = "GET / HTTP/1.1\r\nHost: 10.9.9.9\r\n\r\n";
         scene.exchange(n as u64 * 100, 90, &address(n), "10.9.9.9:80", head, 200);
     }
-    assert_eq!(scene.evidence.watched.len(), WATCHED / 2);
+    assert_eq!(scene.gatherer.evidence.watched.len(), WATCHED / 2);
     for n in 0..30 {
         scene.exchange(n * 1_000, 900, "10.1.1.1", PROXY, &get("http://10.115.5.2/"), 403);
     }
@@ -83,11 +83,11 @@ fn sides_that_turn_out_to_be_the_other_way_round_are_entered_anew() {
     let (client, server) = (talk.conversation.client, talk.conversation.server);
     talk.conversation.number += 1;
     (talk.conversation.client, talk.conversation.server) = (server, client);
-    super::Witness::opened(&mut scene.evidence, &talk.conversation);
+    super::Witness::opened(&mut scene.gatherer, &talk.conversation);
     (talk.conversation.client, talk.conversation.server) = (client, server);
     scene.ask(&mut talk, 10, &connect("www.example.com:443"));
     scene.answer(&mut talk, 20, 200, true);
-    let wrong = scene.evidence.endpoints.rows.iter().find(|endpoint| endpoint.at == client).unwrap();
+    let wrong = scene.gatherer.evidence.endpoints.rows.iter().find(|endpoint| endpoint.at == client).unwrap();
     assert_eq!(wrong.connected, 0);
     assert_eq!(scene.proxy().requests, 1);
 }

@@ -11,7 +11,7 @@ mod trouble;
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::evidence::Evidence;
+use super::evidence::Gatherer;
 use super::findings::{Findings, Proxy, Verdict, Weight};
 use super::judge::judge;
 use super::{Options, Told};
@@ -26,7 +26,7 @@ const ORIGIN: &str = "203.0.113.80:80";
 
 /// A capture being made up. Times are microseconds after 2020-09-13.
 struct Scene {
-    evidence: Evidence,
+    gatherer: Gatherer,
     number: u64,
     port: u16,
 }
@@ -55,7 +55,7 @@ impl Scene {
             Err(_) => Told { address: text.parse().unwrap(), port: None },
         };
         let options = Options { proxies: proxies.iter().map(told).collect() };
-        Self { evidence: Evidence::new(options), number: 0, port: 1024 }
+        Self { gatherer: Gatherer::new(options), number: 0, port: 1024 }
     }
 
     /// A SYN.
@@ -72,7 +72,7 @@ impl Scene {
             bytes: [0, 0],
         };
         self.number += 1;
-        self.evidence.opened(&conversation);
+        self.gatherer.opened(&conversation);
         Talk { conversation, asked: 0, answered: 0, at: time(at) }
     }
 
@@ -111,7 +111,7 @@ impl Scene {
         talk.conversation.bytes[0] += head.len() as u64;
         talk.asked += 1;
         talk.at = time(at);
-        self.evidence.request(&talk.conversation, &request);
+        self.gatherer.request(&talk.conversation, &request);
     }
 
     fn answer(&mut self, talk: &mut Talk, at: u64, status: u16, keep_alive: bool) {
@@ -127,13 +127,13 @@ impl Scene {
             tunnelled: false,
         };
         talk.answered += 1;
-        self.evidence.answer(&talk.conversation, &answer);
+        self.gatherer.answer(&talk.conversation, &answer);
     }
 
     fn close(&mut self, mut talk: Talk, at: u64, end: End) {
         talk.conversation.packets[0] += 2;
         talk.conversation.packets[1] += u64::from(talk.conversation.accepted) * 2;
-        self.evidence.closed(&talk.conversation, time(at), end, talk.asked - talk.answered);
+        self.gatherer.closed(&talk.conversation, time(at), end, talk.asked - talk.answered);
     }
 
     /// Connection, request, answer, close by the client: a quarter of `took` each.
@@ -154,7 +154,7 @@ impl Scene {
     }
 
     fn findings(self) -> Findings {
-        judge(&self.evidence)
+        judge(&self.gatherer.evidence)
     }
 
     /// The only proxy.

@@ -113,7 +113,7 @@ fn requests_inside_a_tunnel_make_none() {
         keep_alive: true,
         tunnelled: true,
     };
-    super::Witness::request(&mut scene.evidence, &talk.conversation, &request);
+    super::Witness::request(&mut scene.gatherer, &talk.conversation, &request);
     let findings = scene.findings();
     assert_eq!((findings.requests, findings.tunnelled, findings.proxies.len()), (0, 1, 0));
 }
