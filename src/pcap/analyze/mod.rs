@@ -6,6 +6,7 @@ mod evidence;
 pub mod findings;
 mod judge;
 pub mod limits;
+pub mod show;
 #[cfg(test)]
 mod tests;
 
