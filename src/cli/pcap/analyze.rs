@@ -1,12 +1,13 @@
 //! `floodgate pcap analyze`.
 
+use std::fs;
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::cli::{FAILURE, UNREADABLE};
-use crate::pcap::analyze::{Options, Told, analyze};
+use crate::pcap::analyze::{Options, Told, analyze, show};
 
 #[derive(clap::Args, Debug)]
 pub(in crate::cli) struct Args {
@@ -45,11 +46,14 @@ pub(super) fn run(args: &Args) -> ExitCode {
     if !findings.files.iter().any(|file| file.readable) {
         return ExitCode::from(UNREADABLE);
     }
-    let mut out = io::stdout().lock();
-    // A reader that has seen enough (a pager, head(1)) is no failure.
-    writeln!(out, "{findings:#?}").unwrap_or_default();
-    if args.json || args.plot.is_some() {
+    if let Some(path) = &args.plot
+        && let Err(error) = fs::write(path, show::svg(&findings))
+    {
+        eprintln!("floodgate: {}: {error}; name a file that can be written with --plot", path.display());
         return ExitCode::from(FAILURE);
     }
+    let result = if args.json { show::json(&findings) } else { show::text(&findings) };
+    // A reader that has seen enough (a pager, head(1)) is no failure.
+    io::stdout().write_all(result.as_bytes()).unwrap_or_default();
     ExitCode::SUCCESS
 }
