@@ -10,12 +10,14 @@ The addresses are those set aside for benchmarks (RFC 2544). No host forwards pa
 """
 
 import contextlib
+import functools
 import itertools
 import os
 import pathlib
 import re
 import signal
 import subprocess
+import sys
 import time
 
 GATEWAY = "198.18.0.1"
@@ -129,7 +131,7 @@ class Network:
     def start(self, name, core, line, urgent=False, **kwargs):
         """Starts a process in a namespace on a core. Its id is that of the program itself. What is urgent goes before
         everything else on this core (SCHED_FIFO)."""
-        line = [*(["chrt", "-f", "1"] if urgent else []), *line]
+        line = [*(["chrt", "-f", "1"] if urgent and may_be_urgent() else []), *line]
         kwargs = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **kwargs}
         line = ["ip", "netns", "exec", name, "taskset", "-c", str(core), *map(str, line)]
         process = subprocess.Popen(line, start_new_session=True, **kwargs)  # pylint: disable=consider-using-with
@@ -264,6 +266,23 @@ def followed(pid, addresses):
             if source in addresses:
                 states[state] = states.get(state, 0) + 1
     return states
+
+
+def followed_max():
+    """How many connections the kernel can follow: it drops what would be one more."""
+    with contextlib.suppress(OSError):
+        return int(pathlib.Path("/proc/sys/net/netfilter/nf_conntrack_max").read_text())
+    return None
+
+
+@functools.cache
+def may_be_urgent():
+    """Whether this machine lets us use its real-time scheduling; some containers do not."""
+    with contextlib.suppress(OSError):
+        if subprocess.run(["chrt", "-f", "1", "true"], capture_output=True, timeout=30, check=False).returncode == 0:
+            return True
+    print("no real-time scheduling here: latencies of good requests in a storm include the load's own", file=sys.stderr)
+    return False
 
 
 def core_ticks(core):

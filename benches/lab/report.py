@@ -4,6 +4,7 @@ Called by: `lab.py` with the report of the load, `run`, `document.py`. Never: me
 """
 
 import collections
+import math
 import os
 import statistics
 
@@ -86,9 +87,13 @@ def back(key):
     """How long something took to be as before, or how long it was waited for in vain."""
     def recovery(runs):
         seen = [run[key] for run in runs if key in run]
-        longest = max((run["samples"]["at"][-1] - run["storm"][1] for run in runs), default=0)
-        return f"> {longest:.0f}" if None in seen else spread(seen, 1)
+        return in_vain(runs) if None in seen else spread(seen, 1)
     return recovery
+
+
+def in_vain(runs):
+    """How long recovery was waited for at most."""
+    return f"> {max(run['samples']['at'][-1] - run['storm'][1] for run in runs):.0f}"
 
 
 def ends(runs):
@@ -177,7 +182,10 @@ COMPARED = (
     ("own socket memory, MB", "storm", "socket_bytes", 1e-6),
     ("TIME_WAIT", "storm", "time_wait", 1),
     ("slab, MB", "storm", "slab_bytes", 1e-6),
+    ("orphans", "storm", "orphans", 1),
     ("conntrack entries left", "storm", "left", 1),
+    ("recovery after the storm: good requests, s", "storm", "good_back_s", 1),
+    ("… the gateway's core and sockets, s", "storm", "gateway_back_s", 1),
     ("RSS in the storm, MB", "storm", "memory_kb", 1 / 1024),
     ("kept-alive forwarding, µs of core", "forward", "cost", 1),
     ("CONNECT and a request inside, µs of core", "connect", "cost", 1),
@@ -203,6 +211,8 @@ def comparison(results, base):
 def compared(runs, base, key, scale):
     """A cell: 12.3 (0.98)."""
     values = [figure(run, key) for run in runs]
+    if key.endswith("_back_s") and any(key in run and run[key] is None for run in runs):
+        return in_vain(runs)
     if not values or None in values:
         return ""
     middle = statistics.median(values) * scale
@@ -241,6 +251,7 @@ def doubts(workload, seen, cores):
 def storm_doubts(seen, cores):
     """What makes no sense in a storm. That good requests fail in it is a result."""
     samples = seen["samples"]
+    followed = max((count for count in samples["conntrack"] if count is not None), default=0)
     checks = [
         (seen["attempts"] > 0, "no attempt was made"),
         (not any(end == "local" or end.startswith("2") for end in seen["ends"]), f"attempts ended by {seen['ends']}"),
@@ -248,6 +259,7 @@ def storm_doubts(seen, cores):
         (len(samples["at"]) >= 5, f"{len(samples['at'])} samples"),
         (0 <= seen["busy"] <= 1.05, f"busy: {seen['busy']}"),
         (all(seen["steered"].get(core, 0) > 0 for core in cores), f"packets were not steered: {seen['steered']}"),
+        (followed < 0.95 * (seen["followed_max"] or math.inf), f"{followed} connections are all that the kernel can follow"),
         (seen.get("good_asked", 1) > 0, "no good request was made"),
         ("good_asked" not in seen or 0 < seen["calm_p50_us"] < 1_000_000, f"calm: {seen.get('calm_p50_us')} µs"),
     ]

@@ -64,7 +64,7 @@ def measure(lab, name, peer, storm, options):
         good = ended(probe) if probe else None
         samples = ended(watch)
         lab.must_be_well(name, gateway)
-    seen |= {"report": report, "samples": samples, "calm": calm, "storm": during}
+    seen |= {"report": report, "samples": samples, "calm": calm, "storm": during, "followed_max": net.followed_max()}
     seen |= of_the_storm(report, storm) | of_the_kernel(samples, calm, during, after)
     seen["cost"] = None
     if good is None and seen["busy"]:
