@@ -6,13 +6,14 @@
 //!
 //! [`read`] (file → [`Frame`](read::Frame)) → [`decode`] (→ [`Segment`](decode::Segment)) → [`stream`] (→ bytes in order, per
 //! conversation and side) → [`http`] (→ requests and answers, told to a [`Witness`](http::Witness)) → [`analyze`] or [`replay`].
-//! [`synth`] goes the other way.
+//! [`road`] is all of it in one piece; [`synth`] goes the other way.
 
 pub mod analyze;
 pub mod decode;
 pub mod http;
 pub mod read;
 pub mod replay;
+pub mod road;
 pub mod stream;
 pub mod synth;
 

@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use floodgate::pcap::Time;
-use floodgate::pcap::decode::Decoder;
-use floodgate::pcap::http::{Answer, Interpreter, Request, Witness};
-use floodgate::pcap::read::{self, Reader};
-use floodgate::pcap::stream::{Conversation, Limits, Streams};
+use floodgate::pcap::http::{Answer, Request, Witness};
+use floodgate::pcap::road::{Passed, Road};
+use floodgate::pcap::stream::Conversation;
 
 /// A request as it is compared.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -56,18 +54,8 @@ impl Witness for Found {
 
 /// Reads a capture.
 pub(crate) fn read(path: &Path) -> Found {
-    let mut reader = Reader::new(read::open(path).unwrap());
-    let mut decoder = Decoder::new();
-    let mut streams = Streams::new(Limits::default());
-    let mut interpreter = Interpreter::new(Found::default());
-    let mut last = Time::default();
-    while let Some(frame) = reader.next().unwrap() {
-        last = frame.time;
-        if let Some(segment) = decoder.segment(&frame) {
-            streams.segment(&mut interpreter, last, &segment);
-        }
-    }
-    streams.finish(&mut interpreter, last);
-    let (found, _) = interpreter.into_parts();
-    Found { packets: reader.counters().frames, conversations: streams.counters().conversations, ..found }
+    let mut road = Road::new(Found::default());
+    road.open(&[path.to_owned()]);
+    let (found, Passed { counters, .. }) = road.finish();
+    Found { packets: counters.packets, conversations: counters.flows, ..found }
 }

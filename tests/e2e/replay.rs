@@ -317,7 +317,7 @@ fn a_recorded_storm_is_refused_by_the_gateway_and_the_good_pass() {
         patience: LONG,
         connections: 100,
     };
-    let (script, cast) = recorder.finish().script(&options).unwrap();
+    let (script, cast) = recorder.finish([proxy]).script(&options).unwrap();
     assert_eq!((cast.attempts, cast.retriers, cast.sources), ([1, 1, 0], 4, 4));
     let report = play_until(script, std::future::pending());
     let outcomes = |class: &str| report.class(class).unwrap().outcomes.keys().copied().collect::<Vec<_>>();

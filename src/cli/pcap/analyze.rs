@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -15,7 +14,7 @@ pub(in crate::cli) struct Args {
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// This is a proxy, whatever it looks like; may be given several times, for all addresses of the box.
-    #[arg(long, value_name = "IP[:PORT]", value_parser = told)]
+    #[arg(long, value_name = "IP[:PORT]")]
     proxy: Vec<Told>,
     /// Print everything as JSON.
     #[arg(long)]
@@ -25,25 +24,9 @@ pub(in crate::cli) struct Args {
     plot: Option<PathBuf>,
 }
 
-fn told(text: &str) -> Result<Told, String> {
-    if let Ok(address) = text.parse::<SocketAddr>() {
-        return Ok(Told { address: address.ip(), port: Some(address.port()) });
-    }
-    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    let address = bare.parse::<IpAddr>();
-    address.map(|address| Told { address, port: None }).map_err(|_| {
-        "write an address, or an address and a port, such as 10.115.5.2, 10.115.5.2:3128 or [fd00::2]:3128".to_owned()
-    })
-}
-
 pub(super) fn run(args: &Args) -> ExitCode {
     let findings = analyze(&args.files, Options { proxies: args.proxy.clone() });
-    for file in &findings.files {
-        for problem in &file.problems {
-            eprintln!("floodgate: {}: {problem}", file.name);
-        }
-    }
-    if !findings.files.iter().any(|file| file.readable) {
+    if !super::tell_problems(&findings.files) {
         return ExitCode::from(UNREADABLE);
     }
     if let Some(path) = &args.plot

@@ -8,6 +8,8 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use crate::pcap::road::File;
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Explain what happened in captures: proxies, self-target requests, storms, and what to do about them.
@@ -31,4 +33,15 @@ impl Command {
             Self::Synth(args) => synth::run(&args),
         }
     }
+}
+
+/// Says what is wrong with which capture; false if none of them could be read.
+fn tell_problems(files: &[File]) -> bool {
+    for File { name, problems, .. } in files {
+        let name = if name == "-" { "standard input" } else { name };
+        for problem in problems {
+            eprintln!("floodgate: {name}: {problem}");
+        }
+    }
+    files.iter().any(|file| file.readable)
 }

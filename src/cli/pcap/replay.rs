@@ -16,7 +16,8 @@ use super::super::{FAILURE, UNREADABLE, USAGE};
 use crate::load::{self, Progress, Report, Retry, Script};
 use crate::net::Class;
 use crate::net::class::class;
-use crate::pcap::replay::{Account, Heard, Options, Pace, hear};
+use crate::pcap::analyze::Told;
+use crate::pcap::replay::{Account, Options, Pace, hear};
 
 /// Descriptors that are not for connections.
 const OWN_DESCRIPTORS: u64 = 64;
@@ -55,8 +56,8 @@ pub(in crate::cli) struct Args {
     #[arg(long, value_name = "S", default_value = "5", value_parser = seconds)]
     timeout: Duration,
     /// These are proxies, whether or not the capture shows it; without a port, at any.
-    #[arg(long, value_name = "IP[:PORT]", value_parser = proxy)]
-    proxy: Vec<(IpAddr, Option<u16>)>,
+    #[arg(long, value_name = "IP[:PORT]")]
+    proxy: Vec<Told>,
     /// Write the report as JSON.
     #[arg(long)]
     json: bool,
@@ -83,12 +84,9 @@ fn play(args: &Args) -> Result<(), Failed> {
     if args.source.is_some_and(|source| source.addr().is_ipv4() != args.to.is_ipv4()) {
         return Err(Failed(USAGE, "--source and --to must both be IPv4, or both IPv6".to_owned()));
     }
-    let Heard { recording, readable, problems } = hear(&args.files);
-    if readable == 0 {
-        return Err(Failed(UNREADABLE, problems.join("; ")));
-    }
-    for problem in problems {
-        eprintln!("floodgate: {problem}");
+    let (recording, files) = hear(&args.files, &args.proxy);
+    if !super::tell_problems(&files) {
+        return Err(Failed(UNREADABLE, "nothing could be read, so nothing was played".to_owned()));
     }
     let options = Options {
         to: args.to,
@@ -182,11 +180,6 @@ fn connections() -> usize {
 fn network(text: &str) -> Result<IpNet, String> {
     let address = || Some(IpNet::from(text.parse::<IpAddr>().ok()?));
     text.parse().ok().or_else(address).ok_or_else(|| "not a network, such as 127.0.0.0/8".to_owned())
-}
-
-fn proxy(text: &str) -> Result<(IpAddr, Option<u16>), String> {
-    let endpoint = text.parse::<SocketAddr>().map(|endpoint| (endpoint.ip(), Some(endpoint.port())));
-    endpoint.or_else(|_| text.parse().map(|address| (address, None))).map_err(|_| "not IP or IP:PORT".to_owned())
 }
 
 fn pace(text: &str) -> Result<Pace, String> {

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::super::Time;
+pub use super::super::road::{Counters, File};
 
 /// Everything that was found.
 #[derive(Clone, Debug, Default)]
@@ -17,52 +18,12 @@ pub struct Findings {
     pub requests: u64,
     /// HTTP requests inside CONNECT tunnels.
     pub tunnelled: u64,
+    /// Conversations left out of the account because a table of the analysis was full: `--proxy` makes sure that a proxy is in.
+    pub untracked: u64,
     /// The proxies, busiest first.
     pub proxies: Vec<Proxy>,
     /// What it means, the heaviest first; never empty.
     pub verdicts: Vec<Verdict>,
-}
-
-/// A capture file.
-#[derive(Clone, Debug, Default)]
-pub struct File {
-    /// As given; `-` is standard input.
-    pub name: String,
-    /// Packets read from it.
-    pub packets: u64,
-    /// What was wrong with it, in words, with the offset; the rest was analysed.
-    pub problems: Vec<String>,
-    /// Whether anything could be read at all.
-    pub readable: bool,
-}
-
-/// What passed by.
-#[derive(Clone, Debug, Default)]
-pub struct Counters {
-    /// Packets in the files.
-    pub packets: u64,
-    /// Their bytes on the wire.
-    pub bytes: u64,
-    /// TCP segments among them.
-    pub segments: u64,
-    /// TCP conversations.
-    pub flows: u64,
-    /// Segments that brought nothing but bytes that were there already.
-    pub retransmissions: u64,
-    /// Stretches of bytes that were sent but never captured.
-    pub gaps: u64,
-    /// Packets that were captured in part only.
-    pub cut: u64,
-    /// Conversations forgotten because the table of conversations was full.
-    pub evicted: u64,
-    /// Packets of a link layer that is not understood.
-    pub unknown_link: u64,
-    /// Conversations left out of the account because a table of the analysis was full: `--proxy` makes sure that a proxy is in.
-    pub untracked: u64,
-    /// The other counters of the rooms before: name and count, in their order; zeros left out.
-    pub others: Vec<(&'static str, u64)>,
-    /// What the packets held that are no TCP, the most frequent first.
-    pub kinds: Vec<(String, u64)>,
 }
 
 /// A proxy and all that concerns it.

@@ -101,6 +101,37 @@ pub trait Witness {
     }
 }
 
+/// Nobody.
+impl Witness for () {}
+
+/// Two who hear the same, one after the other.
+impl<A: Witness, B: Witness> Witness for (A, B) {
+    fn opened(&mut self, conversation: &Conversation) {
+        self.0.opened(conversation);
+        self.1.opened(conversation);
+    }
+
+    fn request(&mut self, conversation: &Conversation, request: &Request<'_>) {
+        self.0.request(conversation, request);
+        self.1.request(conversation, request);
+    }
+
+    fn body(&mut self, conversation: &Conversation, piece: &[u8]) {
+        self.0.body(conversation, piece);
+        self.1.body(conversation, piece);
+    }
+
+    fn answer(&mut self, conversation: &Conversation, answer: &Answer<'_>) {
+        self.0.answer(conversation, answer);
+        self.1.answer(conversation, answer);
+    }
+
+    fn closed(&mut self, conversation: &Conversation, at: Time, end: End, unanswered: u32) {
+        self.0.closed(conversation, at, end, unanswered);
+        self.1.closed(conversation, at, end, unanswered);
+    }
+}
+
 /// What was met, of all conversations.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Counts {

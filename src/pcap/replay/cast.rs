@@ -16,6 +16,7 @@ use super::record::{Attempt, Connection, LeftOut, Recording};
 use super::rename::{Class, Renaming};
 use crate::load::{Lane, MAX_CONNECTIONS, Request, Retry, Rhythm, Role, Script, Step, Then};
 use crate::pcap::Time;
+use crate::pcap::analyze::Told;
 
 /// How long a storm lasts if nobody says.
 const STORM: Duration = Duration::from_secs(10);
@@ -28,7 +29,7 @@ pub struct Options {
     /// Whom requests for anybody else are to reach; none: whom they name.
     pub map_destination: Option<SocketAddr>,
     /// Endpoints that are proxies, whatever the capture says; without a port, any.
-    pub proxies: Vec<(IpAddr, Option<u16>)>,
+    pub proxies: Vec<Told>,
     /// Addresses of the clients, handed out in turn; none: the kernel chooses.
     pub source: Option<IpNet>,
     /// How many clients play; none: as many as were captured.
@@ -165,22 +166,14 @@ impl Recording {
 
     /// The ports of each proxy's address.
     fn proxies(&self, options: &Options, cast: &mut Cast) -> AHashMap<IpAddr, Vec<u16>> {
-        let told = |endpoint: &SocketAddr| {
-            options.proxies.iter().any(|(address, port)| {
-                address.to_canonical() == endpoint.ip().to_canonical()
-                    && port.is_none_or(|port| port == endpoint.port())
-            })
-        };
-        let all = self.endpoints.iter().filter(|(endpoint, evidence)| evidence.is_proxy() || told(endpoint));
-        cast.proxies = all.map(|(endpoint, _)| *endpoint).collect();
-        cast.proxies.sort_unstable();
+        cast.proxies.clone_from(&self.proxies);
         let mut ports: AHashMap<_, Vec<_>> = AHashMap::new();
         for endpoint in &cast.proxies {
             ports.entry(endpoint.ip().to_canonical()).or_default().push(endpoint.port());
         }
         // Another address of a proxy's box, to which nothing was sent.
-        for (address, _) in &options.proxies {
-            ports.entry(address.to_canonical()).or_default();
+        for told in &options.proxies {
+            ports.entry(told.address.to_canonical()).or_default();
         }
         ports
     }

@@ -9,7 +9,6 @@
 mod account;
 mod body;
 mod cast;
-mod evidence;
 mod hear;
 mod lanes;
 mod record;
@@ -19,7 +18,7 @@ mod tests;
 
 pub use account::Account;
 pub use cast::{Cast, Options, Pace, Unplayable};
-pub use hear::{Heard, hear};
+pub use hear::hear;
 pub use record::{LeftOut, Recorder, Recording};
 
 /// The names of the classes in scripts and reports, by [`Class`](rename::Class).

@@ -5,19 +5,17 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use ahash::{AHashMap, RandomState};
+use ahash::AHashMap;
 
 use super::body::Body;
-use super::evidence::Evidence;
 use super::rename::{is_oneself, named, split};
 use crate::http1::target::Host;
 use crate::pcap::Time;
 use crate::pcap::http::{Answer, Request, Witness};
 use crate::pcap::stream::{Conversation, End};
 
-/// Attempts that are kept, and connections and endpoints they may belong to.
+/// Attempts that are kept, and connections they may belong to.
 const MAX_ATTEMPTS: usize = 1_000_000;
-const MAX_ENDPOINTS: usize = 65_536;
 /// Clients that are told apart.
 const MAX_CLIENTS: usize = 65_536;
 /// Bytes of distinct requests; they are there twice while a script is made of them.
@@ -68,7 +66,7 @@ pub struct LeftOut {
     pub tunnelled: u64,
     /// Requests whose head was not captured to its end.
     pub cut: u64,
-    /// Requests that there was no room for: 1,000,000 attempts, 65,536 clients or servers, 128 MiB of distinct requests.
+    /// Requests that there was no room for: 1,000,000 attempts, 65,536 clients, 128 MiB of distinct requests.
     pub beyond: u64,
 }
 
@@ -80,7 +78,8 @@ pub struct Recording {
     pub(super) attempts: Vec<Attempt>,
     pub(super) connections: Vec<Connection>,
     pub(super) clients: Vec<IpAddr>,
-    pub(super) endpoints: AHashMap<SocketAddr, Evidence>,
+    /// Those of the servers that are proxies, in order.
+    pub(super) proxies: Vec<SocketAddr>,
     pub(super) left_out: LeftOut,
     /// All requests that were heard.
     pub(super) heard: u64,
@@ -98,7 +97,6 @@ pub struct Recorder {
     lengths: Vec<(usize, u64)>,
     bytes: usize,
     held: usize,
-    hasher: RandomState,
 }
 
 #[derive(Debug)]
@@ -116,8 +114,8 @@ impl Recorder {
         Self::default()
     }
 
-    /// What was kept.
-    pub fn finish(mut self) -> Recording {
+    /// What was kept, and which servers turned out to be proxies.
+    pub fn finish(mut self, proxies: impl IntoIterator<Item = SocketAddr>) -> Recording {
         let open: Vec<_> = self.open.drain().map(|(_, open)| open).collect();
         for open in open {
             self.told(open.body);
@@ -125,6 +123,8 @@ impl Recorder {
         let mut requests: Vec<_> = self.known.drain().collect();
         requests.sort_unstable_by_key(|(_, number)| *number);
         let captured = |((bytes, _), (head, filler))| Captured { bytes, head, filler };
+        self.recording.proxies = proxies.into_iter().collect();
+        self.recording.proxies.sort_unstable();
         self.recording.requests = requests.into_iter().zip(self.lengths).map(captured).collect();
         self.recording
     }
@@ -181,17 +181,13 @@ impl Witness for Recorder {
             self.recording.left_out.tunnelled += 1;
             return;
         }
-        let Recording { endpoints, left_out, .. } = &mut self.recording;
+        let LeftOut { to_servers, cut, .. } = &mut self.recording.left_out;
         if !may_be_for_a_proxy(conversation, request) {
-            left_out.to_servers += 1;
+            *to_servers += 1;
             return;
         }
-        if endpoints.len() < MAX_ENDPOINTS || endpoints.contains_key(&conversation.server) {
-            let evidence = endpoints.entry(conversation.server).or_default();
-            evidence.learn(conversation.server, request, &self.hasher);
-        }
         if !request.head.ends_with(b"\r\n\r\n") && !request.head.ends_with(b"\n\n") {
-            left_out.cut += 1;
+            *cut += 1;
             return;
         }
         let attempt = self.recording.attempts.len();
@@ -231,9 +227,6 @@ impl Witness for Recorder {
         connection.until = answer.at;
         if open.connects {
             connection.tunnel = matches!(answer.status, 200..=299).then_some(answer.at);
-            if let Some(evidence) = self.recording.endpoints.get_mut(&conversation.server) {
-                evidence.answered(answer.status);
-            }
         }
     }
 

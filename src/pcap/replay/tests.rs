@@ -227,9 +227,13 @@ fn tell(recorder: &mut Recorder, number: u64, talk: &Talk) {
 }
 
 fn record(talks: &[Talk]) -> Recording {
+    recorded(talks, &[PROXY])
+}
+
+fn recorded(talks: &[Talk], proxies: &[&str]) -> Recording {
     let mut recorder = Recorder::new();
     (0..).zip(talks).for_each(|(number, talk)| tell(&mut recorder, number, talk));
-    recorder.finish()
+    recorder.finish(proxies.iter().map(|proxy| proxy.parse().unwrap()))
 }
 
 fn once(client: &'static str, at: u64, request: &str, answered: Option<u64>, closed: u64) -> Talk {
@@ -391,7 +395,7 @@ fn only_what_was_sent_to_a_proxy_is_played_and_the_rest_is_counted() {
         closed: 9,
     };
     let origin = "GET / HTTP/1.1\r\nHost: 10.115.5.2\r\n\r\n";
-    let recording = record(&[
+    let talks = [
         to(PROXY, &[GOOD, origin, "GET / HTTP/1.1\r\nHost: example.net\r\n\r\n", "GET http://a/ HTTP/1.1\r\nHo"]),
         // A server may be asked in absolute-form, and by its address.
         to(
@@ -401,37 +405,19 @@ fn only_what_was_sent_to_a_proxy_is_played_and_the_rest_is_counted() {
         // A server that does not know CONNECT.
         Talk { said: vec![(0, "CONNECT a:443 HTTP/1.1\r\n\r\n".to_owned(), Some((1, 405)))], ..to("10.9.9.8:80", &[]) },
         to(PROXY, &["GET / HTTP/1.1\r\nHost: tunnelled\r\n\r\n"]),
-    ]);
-    let (script, cast) = recording.script(&options()).unwrap();
+    ];
+    let (script, cast) = record(&talks).script(&options()).unwrap();
     assert_eq!((cast.heard, cast.attempts), (8, [1, 1, 0]));
     assert_eq!(cast.proxies, [PROXY.parse().unwrap()]);
     let left = cast.left_out;
     assert_eq!((left.to_servers, left.tunnelled, left.cut, left.beyond), (4, 1, 1, 0));
     assert_eq!(script.requests[1].bytes, (*b"GET / HTTP/1.1\r\nHost: 198.18.0.1\r\n\r\n").into());
 
-    let options = Options { proxies: vec![("10.9.9.9".parse().unwrap(), Some(80))], ..options() };
-    let (_, cast) = recording.script(&options).unwrap();
-    assert_eq!(cast.attempts, [3, 1, 0], "told");
+    let (_, cast) = recorded(&talks, &[PROXY, "10.9.9.9:80"]).script(&options()).unwrap();
+    assert_eq!(cast.attempts, [3, 1, 0], "another proxy");
 
     let server_only = record(&[to("10.9.9.9:80", &["GET http://10.9.9.9/ HTTP/1.1\r\n\r\n"])]);
-    let why = server_only.script(&super::tests::options()).unwrap_err().to_string();
+    let why = server_only.script(&options()).unwrap_err().to_string();
     assert!(why.contains("none of its 1 requests was sent to a proxy (1 to servers"), "{why}");
-    assert_eq!(record(&[]).script(&super::tests::options()).unwrap_err().to_string(), "there is no HTTP request in it");
-}
-
-#[test]
-fn who_is_a_proxy() {
-    let proxy = |server: &'static str, said: &[&str]| {
-        let said = said.iter().map(|said| (0, (*said).to_owned(), None)).collect();
-        let recording = record(&[Talk { client: "10.0.0.1:1001", server, said, closed: 9 }]);
-        recording.script(&options()).is_ok()
-    };
-    let absolute = |authority: &str| format!("GET http://{authority}/ HTTP/1.1\r\nHost: x\r\n\r\n");
-    assert!(proxy("10.0.0.9:80", &["CONNECT a:443 HTTP/1.1\r\n\r\n"]));
-    assert!(proxy("10.0.0.9:80", &[&absolute("10.0.0.8")]), "another address");
-    assert!(proxy("10.0.0.9:3128", &[&absolute("10.0.0.9")]), "another port");
-    assert!(proxy("10.0.0.9:80", &[&absolute("a"), &absolute("b")]), "several hosts");
-    assert!(proxy("10.0.0.9:80", &["GET http://a/ HTTP/1.1\r\nProxy-Connection: close\r\n\r\n"]));
-    assert!(!proxy("10.0.0.9:80", &[&absolute("a"), &absolute("a")]), "a server may be asked so");
-    assert!(!proxy("10.0.0.9:8080", &[&absolute("10.0.0.9:8080")]));
+    assert_eq!(record(&[]).script(&options()).unwrap_err().to_string(), "there is no HTTP request in it");
 }

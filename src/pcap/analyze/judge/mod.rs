@@ -47,10 +47,13 @@ pub(super) fn judge(evidence: &Evidence) -> Findings {
         })
         .collect();
     told.sort_by_key(|proxy| Reverse((proxy.requests, proxy.connections.total)));
-    let mut findings =
-        Findings { requests: evidence.requests, tunnelled: evidence.tunnelled, proxies: told, ..Findings::default() };
-    findings.counters.flows = evidence.conversations;
-    findings.counters.untracked = evidence.untracked;
+    let mut findings = Findings {
+        requests: evidence.requests,
+        tunnelled: evidence.tunnelled,
+        untracked: evidence.untracked,
+        proxies: told,
+        ..Findings::default()
+    };
     findings.verdicts = verdict::verdicts(&findings, evidence.absent());
     findings
 }

@@ -26,11 +26,11 @@ pub(super) fn verdicts(findings: &Findings, absent: Vec<String>) -> Vec<Verdict>
         evidence: format!("Not one conversation with {told}."),
         remedy: "Check the address; capture on the interface that faces its clients.".into(),
     }));
-    if findings.counters.untracked > 0 {
+    if findings.untracked > 0 {
         verdicts.push(Verdict {
             weight: Weight::Note,
             cause: "There was more than the tables of the analysis hold.".into(),
-            evidence: format!("{} conversations are left out of the account.", findings.counters.untracked),
+            evidence: format!("{} conversations are left out of the account.", findings.untracked),
             remedy: "Name the proxy with --proxy, or cut the capture into shorter ones.".into(),
         });
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::super::findings::{Counters, Findings, Proxy, Quantiles, SelfTarget, Series, Storm};
+use super::super::findings::{Findings, Proxy, Quantiles, SelfTarget, Series, Storm};
 use super::super::limits::{SOCKET_BYTES, TIME_WAIT_BYTES};
 use super::figures::real;
 use crate::pcap::Time;
@@ -25,7 +25,7 @@ pub fn json(findings: &Findings) -> String {
         .collect();
     let all = json!({
         "files": files,
-        "counters": counters(&findings.counters),
+        "counters": counters(findings),
         "not_tcp": counts(findings.counters.kinds.iter().map(|(kind, number)| (kind, *number))),
         "first_time": findings.span.map(|(first, _)| seconds(first)),
         "last_time": findings.span.map(|(_, last)| seconds(last)),
@@ -50,7 +50,8 @@ fn counts<T: ToString>(items: impl IntoIterator<Item = (T, u64)>) -> Value {
     Value::Object(items.into_iter().map(|(name, number)| (name.to_string(), number.into())).collect())
 }
 
-fn counters(counters: &Counters) -> Value {
+fn counters(findings: &Findings) -> Value {
+    let counters = &findings.counters;
     let fixed = [
         ("packets", counters.packets),
         ("bytes", counters.bytes),
@@ -61,7 +62,7 @@ fn counters(counters: &Counters) -> Value {
         ("cut", counters.cut),
         ("evicted", counters.evicted),
         ("unknown_link", counters.unknown_link),
-        ("untracked", counters.untracked),
+        ("untracked", findings.untracked),
     ];
     // The fixed ones come last: no other may take their names.
     counts(counters.others.iter().copied().chain(fixed))

@@ -21,7 +21,7 @@ fn a_port_scan_hides_no_proxy() {
     assert!(scene.gatherer.evidence.pairs.rows.len() <= PAIRS);
     scene.exchange(80_000, 900, "10.1.1.2", PROXY, &connect("www.example.com:443"), 200);
     let findings = scene.findings();
-    assert!(findings.counters.untracked > 0);
+    assert!(findings.untracked > 0);
     assert_eq!(findings.proxies[0].requests, 1);
     assert!(findings.verdicts.iter().any(|verdict| verdict.cause.contains("more than the tables")));
 }
