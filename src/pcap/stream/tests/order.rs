@@ -162,6 +162,6 @@ fn nothing_follows_a_fin() {
     capture.handshake().c(ACK, 3, 1, "cdef").c(FIN | ACK, 5, 1, "").c(ACK, 1, 1, "abcde");
     assert_eq!(capture.finish(), "opened C'ab' C'cd' C. Open");
     let mut capture = Capture::new();
-    capture.handshake().c(ACK, 3, 1, "cd").c(ACK, 7, 1, "gh").c(FIN | ACK, 6, 1, "").s(ACK, 1, 7, "");
+    capture.handshake().c(ACK, 3, 1, "cd").c(ACK, 7, 1, "g").c(ACK, 9, 1, "i").c(FIN | ACK, 6, 1, "").s(ACK, 1, 7, "");
     assert_eq!(capture.finish(), "opened C(2) C'cd' C(1) C. Open");
 }
