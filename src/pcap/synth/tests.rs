@@ -8,8 +8,10 @@ use pnet::packet::ipv4::{self, Ipv4Packet};
 use pnet::packet::ipv6::Ipv6Packet;
 use pnet::packet::tcp::{self, TcpPacket};
 
-use super::cast::{PORTAL, PROXY, PROXY_V6};
+use super::cast::{NAT, PORTAL, PROXY, PROXY_V6};
 use super::{Options, Scenario, write};
+use crate::pcap::analyze::findings::{Findings, Relation, Weight};
+use crate::pcap::analyze::{self, Analysis};
 
 fn capture(scenario: Scenario, options: &Options) -> Vec<u8> {
     let mut file = Vec::new();
@@ -165,4 +167,63 @@ fn what_a_server_says_reaches_the_client_byte_for_byte_but_for_the_head() {
     assert!(given > 100_000);
     // The proxy adds its name to heads, and says that tunnels stand; at the end of the file something is under way.
     assert!(passed.abs_diff(given) < given / 20, "{given} {passed}");
+}
+
+/// What the analysis makes of a scenario; it must have found every byte of it.
+fn found(scenario: Scenario) -> Findings {
+    let mut analysis = Analysis::new(analyze::Options::default());
+    analysis.read("made-up".into(), &capture(scenario, &Options::default())[..]);
+    let findings = analysis.finish();
+    let counters = &findings.counters;
+    assert!(findings.files[0].problems.is_empty(), "{scenario:?}: {:?}", findings.files);
+    assert_eq!(counters.packets, counters.segments, "{scenario:?}");
+    // Only SYNs are ever repeated.
+    let repeated = if scenario == Scenario::DeadDestination { 8 * 3 } else { 0 };
+    assert_eq!((counters.retransmissions, counters.gaps, counters.cut), (repeated, 0, 0), "{scenario:?}");
+    // The IPv6 side of the proxy comes after the busier one.
+    assert_eq!(findings.proxies[0].endpoint, PROXY, "{scenario:?}");
+    findings
+}
+
+#[test]
+fn analysis_finds_the_storms_and_who_they_are() {
+    let storms = [(Scenario::SelfTargetStorm, 3), (Scenario::MixedClient, 1), (Scenario::Nat50, 1)];
+    for (scenario, clients) in storms {
+        let findings = found(scenario);
+        let proxy = &findings.proxies[0];
+        assert_eq!(findings.verdicts[0].weight, Weight::Critical, "{scenario:?}");
+        assert_eq!((proxy.self_target.len(), proxy.storms.len()), (clients, clients), "{scenario:?}");
+        let named: u64 = proxy.self_target.iter().map(|one| one.count).sum();
+        assert!(named > 40 && proxy.onward.to_itself == named, "{scenario:?}: {named}");
+        assert!(proxy.storms.iter().all(|storm| storm.closed_loop == Some(true)), "{scenario:?}");
+        let good = proxy.requests - named;
+        assert_eq!(good > 0, scenario != Scenario::SelfTargetStorm, "{scenario:?}: {good}");
+    }
+    assert_eq!(found(Scenario::Nat50).proxies[0].self_target[0].client, NAT);
+}
+
+#[test]
+fn analysis_finds_nothing_wrong_where_nothing_is() {
+    for scenario in [Scenario::StartupBurst, Scenario::BrowsingDay] {
+        let findings = found(scenario);
+        assert_eq!(findings.verdicts[0].weight, Weight::Fine, "{scenario:?}: {:?}", findings.verdicts);
+    }
+}
+
+#[test]
+fn analysis_finds_what_else_is_wrong() {
+    let slow = found(Scenario::SlowLoris);
+    assert_eq!(slow.proxies[0].statuses, [(408, 32)]);
+    let dead = found(Scenario::DeadDestination);
+    let statuses: Vec<u16> = dead.proxies[0].statuses.iter().map(|(status, _)| *status).collect();
+    assert_eq!(statuses, [502, 504]);
+    let past = found(Scenario::Bypass);
+    let proxy = &past.proxies[0];
+    for relation in [Relation::Same, Relation::Sibling] {
+        assert!(proxy.bypass.iter().any(|one| one.relation == relation), "{relation:?}");
+    }
+    assert_eq!(proxy.keep_alive_misuse.len(), 2);
+    for findings in [slow, dead, past] {
+        assert_eq!(findings.verdicts[0].weight, Weight::Warning, "{:?}", findings.verdicts);
+    }
 }
