@@ -81,7 +81,7 @@ fn the_text_tells_each_class_and_how_it_ended() {
     let file = folder.path().join("storm.pcap");
     std::fs::write(&file, storm()).unwrap();
     let (code, stdout, stderr) =
-        told(&[file.to_str().unwrap(), "--to", &to, "--retry", "5", "--duration", "0.3", "--concurrency", "2"], b"");
+        told(&[file.to_str().unwrap(), "--to", &to, "--retry", "5", "--duration", "1", "--concurrency", "2"], b"");
     assert_eq!((code, &*stderr), (0, ""));
     for what in ["self_target: ", "good: 2 attempts", "403", "2 retriers", "10.115.5.2:3128", "--source"] {
         assert!(stdout.contains(what), "{what} is not in:\n{stdout}");
