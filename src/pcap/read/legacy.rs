@@ -167,7 +167,9 @@ impl Legacy {
             return Err(Fault::Zeros);
         }
         let length = self.head + head.captured as usize;
-        if !window.has(length + self.head) {
+        // As far as is looked below, or what is found would depend on how the file arrives.
+        window.has(length + super::ng::SECTION);
+        if window.len() < length + self.head {
             // The last one, whole or not.
             return if window.len() <= length { Ok(()) } else { Err(Fault::Unlikely) };
         }
