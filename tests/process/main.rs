@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod access_log;
+#[cfg(feature = "tools")]
+mod captures;
 mod commands;
 mod crowd;
 mod names;

@@ -1,9 +1,9 @@
 //! Captures that are made up: scenarios as files, the same bytes for the same seed.
 //!
 //! Owns: the scenarios, their packets and times. Called by: the command line, tests, the benchmark. Never: reads a clock or a
-//! file; holds more packets than are on their way.
+//! file; holds more packets than are on their way: a flight or a short exchange for each actor, 8 MB for 200 clients and a gibibyte.
 //!
-//! [`write`] sets up a stage with the actors of a scenario (`scenes`); each acts when its time comes (`stage`), and lets connections
+//! [`write()`] sets up a stage with the actors of a scenario (`scenes`); each acts when its time comes (`stage`), and lets connections
 //! (`flow`) speak (`words`, `message`), which become packets (`packet`) that are written in the order of their times (`file`).
 
 mod cast;
@@ -62,15 +62,15 @@ impl Scenario {
     /// How many clients take part unless it is said, and what ends the scenario unless anything is said to.
     const fn defaults(self) -> (u32, End) {
         match self {
-            Self::SelfTargetStorm => (3, End::Seconds(2)),
-            Self::MixedClient => (1, End::Seconds(4)),
+            Self::SelfTargetStorm => (3, End::Seconds(3)),
+            Self::MixedClient => (1, End::Seconds(3)),
             Self::Nat50 => (50, End::Seconds(2)),
             Self::StartupBurst => (1, End::Seconds(30)),
             Self::SlowLoris => (8, End::Seconds(40)),
             Self::DeadDestination => (4, End::Seconds(20)),
             Self::Bypass => (2, End::Seconds(8)),
             // A single download may be larger than all the others' files.
-            Self::BrowsingDay => (24, End::Bytes(300_000)),
+            Self::BrowsingDay => (24, End::Bytes(200_000)),
         }
     }
 }

@@ -153,7 +153,7 @@ fn a_start_makes_35_connections_in_26_seconds_and_ten_in_its_first() {
 
 #[test]
 fn what_a_server_says_reaches_the_client_byte_for_byte_but_for_the_head() {
-    let file = capture(Scenario::BrowsingDay, &Options { seed: 3, ..Options::default() });
+    let file = capture(Scenario::BrowsingDay, &Options { clients: Some(4), seconds: Some(10), ..Options::default() });
     let bytes = |through_proxy: bool| {
         let of_server = |(_, frame): (u64, &[u8])| {
             let (from, to, _, payload) = segment(frame);
@@ -165,8 +165,8 @@ fn what_a_server_says_reaches_the_client_byte_for_byte_but_for_the_head() {
     };
     let (given, passed) = (bytes(false), bytes(true));
     assert!(given > 100_000);
-    // The proxy adds its name to heads, and says that tunnels stand; at the end of the file something is under way.
-    assert!(passed.abs_diff(given) < given / 20, "{given} {passed}");
+    // The proxy adds its name to heads, and says that tunnels stand.
+    assert!(passed > given && passed - given < given / 20, "{given} {passed}");
 }
 
 /// What the analysis makes of a scenario; it must have found every byte of it.

@@ -39,9 +39,12 @@ const DAY: Habits = Habits {
     tunnels: 550,
 };
 
-/// A few small pages: what is of interest is that they come at all.
-pub(super) const LIGHT: Habits =
-    Habits { pause: 1_200..=3_600, objects: 1..=2, sizes: &[(200, 0), (500, 500), (1_400, 1_000)], tunnels: 100 };
+/// One small page after the other: what is of interest is that they come at all.
+pub(super) const BUSY: Habits =
+    Habits { pause: 200..=600, objects: 1..=3, sizes: &[(200, 0), (500, 500), (1_400, 1_000)], tunnels: 150 };
+
+/// The same, once in a while.
+pub(super) const RARE: Habits = Habits { pause: 1_200..=3_600, objects: 1..=1, ..BUSY };
 
 /// How much longer pauses are in each hour, from 09:00 on: noon, evening, night.
 const HOURS: [u64; 24] = [1, 1, 1, 2, 3, 1, 1, 1, 1, 2, 4, 6, 10, 20, 40, 60, 60, 60, 60, 60, 40, 20, 10, 3];

@@ -86,7 +86,7 @@ struct Bypass {
 impl Bypass {
     /// An upload past the proxy; what is more than 20 MB on a real day is a thousandth of that here.
     fn upload(&self, stage: &mut Stage, now: u64, origin: &Origin) -> u64 {
-        let (host, size) = (origin.name, stage.chance.within(20_500..=32_000));
+        let (host, size) = (origin.name, stage.chance.within(20_500..=26_000));
         let head = format!(
             "POST /cdn/upload/{} HTTP/1.1\r\nHost: {host}\r\nAccept: */*\r\nConnection: Keep-Alive\r\n\
              Content-Type: application/octet-stream\r\nUser-Agent: {MESSENGER_AGENT}\r\nContent-Length: {size}\r\n\r\n",
@@ -111,7 +111,7 @@ impl Bypass {
             (Side::Client, tls::client_hello(&mut stage.chance, origin.name)),
             (Side::Server, tls::server_hello(&mut stage.chance, 2_900)),
             (Side::Client, Message::tls(start, stage.chance.within(400..=2_000))),
-            (Side::Server, Message::tls(start, stage.chance.within(900..=9_000))),
+            (Side::Server, Message::tls(start, stage.chance.within(900..=3_000))),
         ];
         for (side, message) in said {
             let round = flow.leg(Side::Client) + flow.leg(Side::Server);

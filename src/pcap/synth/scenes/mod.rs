@@ -7,8 +7,6 @@ mod messenger;
 mod storm;
 mod trouble;
 
-use std::rc::Rc;
-
 use super::Scenario;
 use super::cast::{NAT, pc};
 use super::exchange::Pc;
@@ -33,11 +31,11 @@ pub(super) fn cast(scenario: Scenario, clients: u32, stage: &mut Stage) -> Cast 
 
 /// Each PC storms, and is somebody's PC.
 fn mixed(stage: &mut Stage, clients: u32) -> Cast {
-    let process = Rc::default();
+    let process = storm::Process::shared_by(clients.saturating_mul(FEW_WORKERS));
     let mut cast = Cast::new();
     for number in 0..clients {
         let pc = Pc::new(stage, pc(number));
-        cast.push(browse::browser(stage, number, pc, &browse::LIGHT));
+        cast.push(browse::browser(stage, number, pc, &browse::BUSY));
         cast.extend(storm::workers(stage, &process, pc.address, FEW_WORKERS, 400 * MILLISECOND));
     }
     cast
@@ -45,11 +43,11 @@ fn mixed(stage: &mut Stage, clients: u32) -> Cast {
 
 /// So many PCs behind one address; the first storms.
 fn nat(stage: &mut Stage, clients: u32) -> Cast {
-    let process = Rc::default();
+    let process = storm::Process::shared_by(FEW_WORKERS);
     let mut cast = storm::workers(stage, &process, NAT, FEW_WORKERS, 300 * MILLISECOND);
     for number in 1..clients {
         let pc = Pc::new(stage, NAT);
-        cast.push(browse::browser(stage, number, pc, &browse::LIGHT));
+        cast.push(browse::browser(stage, number, pc, &browse::RARE));
     }
     cast
 }

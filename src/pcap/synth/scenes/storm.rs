@@ -14,26 +14,35 @@ use crate::pcap::synth::words::{self, MESSENGER_AGENT};
 pub(super) const WORKERS: u32 = 12;
 /// What the proxy's process needs for an attempt.
 const WORK: u64 = 29 * MICROSECOND;
-/// How long the starved process gets to work, and how long it waits for the disk in between.
+/// How long the starved process gets to work at least, and how long it waits for the disk in between.
 const AWAKE: u64 = 1_500 * MICROSECOND;
-const STARVED: (u64, u64) = (350 * MILLISECOND, 620 * MILLISECOND);
+const STARVED: (u64, u64) = (450 * MILLISECOND, 740 * MILLISECOND);
 
 /// The proxy's process on a box that waits for its disk: the kernel accepts at once, but answers come in bunches.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Process {
+    /// How long it gets to work: each who waits has a turn.
+    turn: u64,
+    /// From when on it works, until when, and until when it is busy.
     awake: u64,
     asleep: u64,
     busy: u64,
 }
 
 impl Process {
+    /// One that so many connections wait for.
+    pub(super) fn shared_by(workers: u32) -> Rc<RefCell<Self>> {
+        let turn = (u64::from(workers) * (WORK + 12 * MICROSECOND)).max(AWAKE);
+        Rc::new(RefCell::new(Self { turn, awake: 0, asleep: 0, busy: 0 }))
+    }
+
     /// When it gets to a request that came at this time.
     fn serve(&mut self, stage: &mut Stage, at: u64) -> u64 {
         let mut begin = at.max(self.busy).max(self.awake);
         while begin >= self.asleep {
             let (least, most) = STARVED;
             self.awake = self.asleep + stage.chance.within(least..=most);
-            self.asleep = self.awake + AWAKE;
+            self.asleep = self.awake + self.turn;
             begin = begin.max(self.awake);
         }
         self.busy = begin + WORK + stage.chance.within(0..=9) * MICROSECOND;
@@ -102,8 +111,8 @@ pub(super) fn workers(
 
 /// Each PC joins a while after the one before.
 pub(super) fn cast(stage: &mut Stage, clients: u32) -> Cast {
-    let process = Rc::default();
-    let spread = (stage.end / 3).min(SECOND);
+    let process = Process::shared_by(clients.saturating_mul(WORKERS));
+    let spread = (stage.end / 10).min(SECOND);
     (0..clients)
         .flat_map(|number| {
             let from =
