@@ -93,7 +93,7 @@ pub fn svg(findings: &Findings) -> String {
     let from = if all.is_empty() {
         "no attempts at a proxy".to_owned()
     } else {
-        format!("from {} UTC, a column is {}", date(crate::pcap::Time(start)), duration(step))
+        format!("from {} UTC, a column is {}", date(crate::pcap::Time(start)), named(step))
     };
     let subtitle = format!("{}{more}: {from}", names.join(", "));
     add(
@@ -271,7 +271,7 @@ impl Scale {
                         escaped(&layer.name),
                         rounded(per_second),
                         count(*attempts),
-                        duration(self.step),
+                        named(self.step),
                         duration(number.saturating_mul(self.step)),
                     ),
                 );
@@ -286,7 +286,7 @@ fn legend(out: &mut String, layers: &[Layer], step: u64) -> f64 {
     let (mut x, mut y) = (LEFT, LEGEND);
     for layer in layers {
         let most = layer.columns.iter().max().copied().unwrap_or(0);
-        let label = format!("{}: {}, up to {} in {}", layer.name, count(layer.total()), count(most), duration(step));
+        let label = format!("{}: {}, up to {} in {}", layer.name, count(layer.total()), count(most), named(step));
         // Characters of this font are about 7 pixels wide.
         let wide = 30.0 + 6.9 * real(label.chars().count() as u64);
         if x + wide > WIDTH - RIGHT && x > LEFT {
@@ -312,6 +312,11 @@ fn legend(out: &mut String, layers: &[Layer], step: u64) -> f64 {
 fn nice(value: f64) -> f64 {
     let power = 10_f64.powf(value.log10().floor());
     [1.0, 2.0, 5.0, 10.0].into_iter().map(|factor| factor * power).find(|nice| *nice >= value * 0.999).unwrap_or(value)
+}
+
+/// A step in words: they are round.
+fn named(step: u64) -> String {
+    duration(step).replace(".0 ", " ")
 }
 
 /// A whole number with separators, or one place below ten.
