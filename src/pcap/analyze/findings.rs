@@ -22,6 +22,8 @@ pub struct Findings {
     pub untracked: u64,
     /// The proxies, busiest first.
     pub proxies: Vec<Proxy>,
+    /// Proxies beyond those.
+    pub more_proxies: u64,
     /// What it means, the heaviest first; never empty.
     pub verdicts: Vec<Verdict>,
 }

@@ -30,6 +30,8 @@ pub const BINS: usize = 600;
 pub const BIN: u64 = 10_000_000;
 /// Bytes of a sampled head that are kept.
 pub const SAMPLE: usize = 512;
+/// Proxies that are told, the busiest: each is judged against all tables.
+pub const PROXIES: usize = 64;
 /// Rows of a list of the findings (self-target, storms, bypass, targets, destinations).
 pub const ROWS: usize = 1_000;
 /// CONNECT targets that are told by name.

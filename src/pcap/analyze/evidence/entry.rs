@@ -32,7 +32,11 @@ impl Evidence {
         let pair_row = self.pairs.get_mut(pair)?;
         pair_row.total = pair_row.total.saturating_add(1);
         pair_row.connections.up();
-        self.addresses.get_mut(server)?.sockets.up();
+        let box_row = self.addresses.get_mut(server)?;
+        box_row.sockets.up();
+        if candidate {
+            box_row.time_wait.get_or_insert_default();
+        }
         let caller = self.addresses.get_mut(client)?;
         caller.sockets.up();
         caller.outgoing.up();

@@ -77,7 +77,7 @@ impl Case<'_> {
     pub(super) fn bypass(&self) -> Vec<Bypass> {
         let evidence = self.evidence;
         let clients: AHashSet<u32> = self.pairs.iter().map(|pair| pair.client).collect();
-        let of_a_box = |ip: IpAddr| self.boxes.values().any(|own| own.contains(&ip));
+        let of_a_box = |ip: IpAddr| self.boxes.contains(&ip);
         let past = evidence.pairs.rows.iter().filter(|pair| clients.contains(&pair.client)).filter_map(|pair| {
             let to = evidence.endpoints.get(pair.endpoint)?;
             let client = self.client(pair);

@@ -15,11 +15,16 @@ use ahash::{AHashMap, AHashSet};
 use super::super::Time;
 use super::evidence::{Asking, Endpoint, Evidence, Following, METHODS, Pair, Talk, Watched};
 use super::findings::{Because, Connections, Cost, Distinct, Findings, Form, Misuse, Proxy, SelfTarget, Series, Storm};
-use super::limits::{MISUSE, MISUSES, PLOTTED, ROWS, SOCKET_BYTES, TIME_WAIT_BYTES, TOP};
+use super::limits::{MISUSE, MISUSES, PLOTTED, PROXIES, ROWS, SOCKET_BYTES, TIME_WAIT_BYTES, TOP};
 
 /// What the evidence says. Files, packets and their counters are the caller's to add.
 pub(super) fn judge(evidence: &Evidence) -> Findings {
-    let found = proxies::find(evidence);
+    let mut found = proxies::find(evidence);
+    found.sort_by_key(|(number, because)| {
+        let endpoint = evidence.endpoints.get(*number);
+        (*because != Because::Told, Reverse(endpoint.map_or(0, |endpoint| endpoint.requests)))
+    });
+    let more_proxies = found.split_off(found.len().min(PROXIES)).len() as u64;
     let numbers: AHashSet<u32> = found.iter().map(|(number, _)| *number).collect();
     let mut pairs: AHashMap<u32, Vec<&Pair>> = AHashMap::new();
     for pair in evidence.pairs.rows.iter().filter(|pair| numbers.contains(&pair.endpoint)) {
@@ -31,13 +36,14 @@ pub(super) fn judge(evidence: &Evidence) -> Findings {
     }
     let boxes: AHashMap<u32, Vec<IpAddr>> =
         numbers.iter().map(|&number| (number, onward::addresses(evidence, number))).collect();
+    let boxed: AHashSet<IpAddr> = boxes.values().flatten().copied().collect();
     let mut told: Vec<Proxy> = found
         .into_iter()
         .filter_map(|(number, because)| {
             let case = Case {
                 evidence,
                 proxies: &numbers,
-                boxes: &boxes,
+                boxes: &boxed,
                 own: boxes.get(&number).map(Vec::as_slice).unwrap_or_default(),
                 endpoint: evidence.endpoints.get(number)?,
                 pairs: pairs.remove(&number).unwrap_or_default(),
@@ -52,6 +58,7 @@ pub(super) fn judge(evidence: &Evidence) -> Findings {
         tunnelled: evidence.tunnelled,
         untracked: evidence.untracked,
         proxies: told,
+        more_proxies,
         ..Findings::default()
     };
     findings.verdicts = verdict::verdicts(&findings, evidence.absent());
@@ -63,8 +70,8 @@ struct Case<'e> {
     evidence: &'e Evidence,
     /// The endpoints that are proxies.
     proxies: &'e AHashSet<u32>,
-    /// The addresses of the box of each.
-    boxes: &'e AHashMap<u32, Vec<IpAddr>>,
+    /// The addresses of their boxes.
+    boxes: &'e AHashSet<IpAddr>,
     /// Those of this one.
     own: &'e [IpAddr],
     endpoint: &'e Endpoint,

@@ -16,15 +16,27 @@ pub(super) fn find(evidence: &Evidence) -> Vec<(u32, Because)> {
     for asking in evidence.askings.rows.iter().filter(|asking| asking.form == Form::Absolute) {
         asked.entry(asking.endpoint).or_default().push(asking);
     }
+    let mut clients: AHashMap<u32, usize> = AHashMap::new();
+    for pair in evidence.pairs.rows.iter().filter(|pair| pair.requests > 0) {
+        *clients.entry(pair.endpoint).or_default() += 1;
+    }
     let rows = (0..).zip(&evidence.endpoints.rows).filter(|(_, endpoint)| endpoint.candidate);
-    rows.filter_map(|(number, endpoint)| {
-        let asked = asked.get(&number).map(Vec::as_slice).unwrap_or_default();
-        because(evidence, number, endpoint, asked).map(|because| (number, because))
-    })
-    .collect()
+    let mut found: Vec<(u32, Because)> = rows
+        .filter_map(|(number, endpoint)| {
+            let asked = asked.get(&number).map(Vec::as_slice).unwrap_or_default();
+            because(evidence, endpoint, asked, clients.get(&number).copied().unwrap_or_default())
+                .map(|because| (number, because))
+        })
+        .collect();
+    // Nothing that was told got a request: then the port of it that was called most.
+    if !found.iter().any(|(_, because)| *because == Because::Told) {
+        let told = (0..).zip(&evidence.endpoints.rows).filter(|(_, endpoint)| endpoint.told);
+        found.extend(told.max_by_key(|(_, endpoint)| endpoint.connected).map(|(number, _)| (number, Because::Told)));
+    }
+    found
 }
 
-fn because(evidence: &Evidence, number: u32, endpoint: &Endpoint, asked: &[&Asking]) -> Option<Because> {
+fn because(evidence: &Evidence, endpoint: &Endpoint, asked: &[&Asking], clients: usize) -> Option<Because> {
     if endpoint.told && (endpoint.requests > 0 || evidence.is_told(endpoint.at)) {
         return Some(Because::Told);
     }
@@ -58,6 +70,5 @@ fn because(evidence: &Evidence, number: u32, endpoint: &Endpoint, asked: &[&Aski
         return Some(Because::Onward);
     }
     let private = class(endpoint.at.ip()) == Class::Private;
-    let clients = || evidence.pairs.rows.iter().filter(|pair| pair.endpoint == number && pair.requests > 0).count();
-    (private && clients() >= CLIENTS).then_some(Because::FanIn)
+    (private && clients >= CLIENTS).then_some(Because::FanIn)
 }

@@ -26,6 +26,14 @@ pub(super) fn verdicts(findings: &Findings, absent: Vec<String>) -> Vec<Verdict>
         evidence: format!("Not one conversation with {told}."),
         remedy: "Check the address; capture on the interface that faces its clients.".into(),
     }));
+    if findings.more_proxies > 0 {
+        verdicts.push(Verdict {
+            weight: Weight::Note,
+            cause: "There are more proxies than are told.".into(),
+            evidence: format!("{} besides the {} busiest.", findings.more_proxies, findings.proxies.len()),
+            remedy: "Name those that matter with --proxy.".into(),
+        });
+    }
     if findings.untracked > 0 {
         verdicts.push(Verdict {
             weight: Weight::Note,

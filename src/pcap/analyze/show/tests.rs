@@ -135,6 +135,7 @@ fn findings() -> Findings {
         requests: 240,
         tunnelled: 0,
         untracked: 0,
+        more_proxies: 0,
         proxies: vec![proxy()],
         verdicts: vec![
             verdict(Weight::Critical, "The proxy 10.115.5.2:3128 connects to itself.", "114 of 120.", "Run floodgate."),

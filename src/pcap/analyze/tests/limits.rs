@@ -1,6 +1,6 @@
 //! Every table full: nothing grows, what is left out is counted, and what matters is found all the same.
 
-use super::super::limits::{ENDPOINTS, KINDS, PAIRS, SERIES, TARGETS, WATCHED};
+use super::super::limits::{ENDPOINTS, KINDS, PAIRS, PROXIES, SERIES, TARGETS, WATCHED};
 use super::{End, PROXY, Scene, Side, connect, get};
 
 /// The `n`th address of a network of many.
@@ -90,4 +90,22 @@ fn sides_that_turn_out_to_be_the_other_way_round_are_entered_anew() {
     let wrong = scene.gatherer.evidence.endpoints.rows.iter().find(|endpoint| endpoint.at == client).unwrap();
     assert_eq!(wrong.connected, 0);
     assert_eq!(scene.proxy().requests, 1);
+}
+
+#[test]
+fn of_many_proxies_the_told_and_the_busiest_are_judged() {
+    let mut scene = Scene::told(&["10.9.9.9:3128"]);
+    for n in 0..100 {
+        let proxy = format!("{}:3128", address(n));
+        for _ in 0..=n {
+            scene.exchange(0, 900, "10.1.1.1", &proxy, &connect("www.example.com:443"), 200);
+        }
+    }
+    let talk = scene.call(0, "10.1.1.1", "10.9.9.9:3128");
+    scene.close(talk, 1, End::Open);
+    let findings = scene.findings();
+    assert_eq!((findings.proxies.len(), findings.more_proxies), (PROXIES, 101 - PROXIES as u64));
+    assert_eq!(findings.proxies[0].requests, 100);
+    assert!(findings.proxies.iter().any(|proxy| proxy.requests == 0));
+    assert!(findings.verdicts.iter().any(|verdict| verdict.cause.contains("more proxies")));
 }

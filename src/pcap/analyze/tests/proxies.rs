@@ -135,6 +135,13 @@ fn told_ones_are_proxies_whatever_they_look_like() {
     assert_eq!(serve(&["10.9.9.9"]), ["10.9.9.9:80", "10.9.9.9:8080"]);
     assert_eq!(serve(&["10.9.9.9:22"]), ["10.9.9.9:22"]);
     assert!(serve(&[]).is_empty());
+    // None of its ports ever heard a word.
+    let mut scene = Scene::told(&["10.9.9.9"]);
+    for server in ["10.9.9.9:22", "10.9.9.9:3128", "10.9.9.9:3128", "10.9.9.8:80"] {
+        let talk = scene.call(0, "10.1.1.1", server);
+        scene.close(talk, 1, super::End::Open);
+    }
+    assert_eq!(scene.proxy().endpoint, "10.9.9.9:3128".parse().unwrap());
 }
 
 #[test]
