@@ -1,8 +1,9 @@
 //! The good client of the lab: one request after the other at fixed times, each on a new connection, and how long each took.
 //!
 //! `lab-probe ADDRESS RATE SOURCE...`: asks ADDRESS with the head on standard input, RATE times a second, until SIGTERM; from
-//! then on nothing new is begun. What comes out is one JSON array of `[due, latency, status]`, a triple for each request, in
-//! microseconds of the monotonic clock; status 0 means that no complete answer came within 5 s.
+//! then on nothing new is begun. It says in a line that it begins. What comes out in the end is one JSON array of `[due, latency,
+//! status]`, a triple for each request, in microseconds of the monotonic clock; status 0 means that no complete answer came
+//! within 5 s.
 //!
 //! It is a process of its own, so that a storm's generator cannot make it late, and keeps every single latency, so that the
 //! recovery after a storm can be seen. Latency counts from when a request was due, not from when it was sent.
@@ -56,6 +57,7 @@ async fn ask_until_told(probe: Arc<Probe>) -> io::Result<Vec<(u64, u64, u16)>> {
     let seen = Rc::new(RefCell::new(Vec::new()));
     let mut ending = signal(SignalKind::terminate())?;
     let (begun, zero) = (Instant::now(), monotonic_us());
+    println!("begun");
     let (clock, mut ticks) = mpsc::channel(MOST_LATE);
     let every = probe.every;
     // A thread tells the time: tokio's own timers are rounded up to the next millisecond.

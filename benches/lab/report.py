@@ -261,6 +261,6 @@ def storm_doubts(seen, cores):
         (all(seen["steered"].get(core, 0) > 0 for core in cores), f"packets were not steered: {seen['steered']}"),
         (followed < 0.95 * (seen["followed_max"] or math.inf), f"{followed} connections are all that the kernel can follow"),
         (seen.get("good_asked", 1) > 0, "no good request was made"),
-        ("good_asked" not in seen or 0 < seen["calm_p50_us"] < 1_000_000, f"calm: {seen.get('calm_p50_us')} µs"),
+        ("good_asked" not in seen or 0 < (seen["calm_p50_us"] or 0) < 1_000_000, f"calm: {seen.get('calm_p50_us')} µs"),
     ]
     return [what for holds, what in checks if not holds]

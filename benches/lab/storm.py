@@ -44,8 +44,8 @@ def measure(lab, name, peer, storm, options):
         lab.start_origin(network, urgent=True)
         gateway = lab.start(network, name, peer)
         seen = {"base": base_load(0.2 if options.smoke else 1.0), "rest_kb": net.resident_kb(gateway.pid)}
-        watch = network.start(network.gateway, OTHER_CORE, [sys.executable, HERE / "watch.py", GATEWAY_CORE, OTHER_CORE],
-                              stdout=subprocess.PIPE)
+        watch = begun(network.start(network.gateway, OTHER_CORE, [sys.executable, HERE / "watch.py", GATEWAY_CORE, OTHER_CORE],
+                                    stdout=subprocess.PIPE))
         probe = start_probe(network) if peer.forwards else None
         # The first requests are not what a calm gateway does.
         time.sleep(0.3)
@@ -86,7 +86,14 @@ def start_probe(network):
     probe.stdin.write(get("/").encode())
     probe.stdin.close()
     probe.stdin = None
-    return probe
+    return begun(probe)
+
+
+def begun(process):
+    """A process that says so when it begins."""
+    if not process.stdout.readline():
+        raise Failed(f"{' '.join(process.args)} did not begin")
+    return process
 
 
 def storm_of(network, storm, options):
@@ -110,7 +117,7 @@ def ended(process):
     os.kill(process.pid, signal.SIGTERM)
     out, _ = process.communicate(timeout=30)
     if process.returncode != 0:
-        raise Failed(f"{process.args[-1]} ended with {process.returncode}")
+        raise Failed(f"{' '.join(process.args)} ended with {process.returncode}")
     return json.loads(out)
 
 

@@ -3,7 +3,7 @@
 
 Owns: one sample of everything every 100 ms. Called by: `storm.py`. Never: touches what it watches.
 
-Until SIGTERM; then one JSON object with a list for each of NAMES. What belongs to the namespace is read from it; the slab is
+Says in a line that it begins, and goes on until SIGTERM; then one JSON object with a list for each of NAMES. What belongs to the namespace is read from it; the slab is
 the whole machine's, since the kernel counts it nowhere else.
 """
 
@@ -87,6 +87,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: told.append(True))
     link = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 4)
     samples = []
+    print("begun", flush=True)
     due = time.monotonic()
     while not told:
         sockets, time_wait = sockstat()
