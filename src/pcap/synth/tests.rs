@@ -11,7 +11,7 @@ use pnet::packet::tcp::{self, TcpPacket};
 use super::cast::{NAT, PORTAL, PROXY, PROXY_V6};
 use super::{Options, Scenario, write};
 use crate::pcap::analyze::findings::{Findings, Relation, Weight};
-use crate::pcap::analyze::{self, Analysis};
+use crate::pcap::analyze::{self, analyze};
 
 fn capture(scenario: Scenario, options: &Options) -> Vec<u8> {
     let mut file = Vec::new();
@@ -171,9 +171,9 @@ fn what_a_server_says_reaches_the_client_byte_for_byte_but_for_the_head() {
 
 /// What the analysis makes of a scenario; it must have found every byte of it.
 fn found(scenario: Scenario) -> Findings {
-    let mut analysis = Analysis::new(analyze::Options::default());
-    analysis.read("made-up".into(), &capture(scenario, &Options::default())[..]);
-    let findings = analysis.finish();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, capture(scenario, &Options::default())).unwrap();
+    let findings = analyze(&[file.path().to_owned()], analyze::Options::default());
     let counters = &findings.counters;
     assert!(findings.files[0].problems.is_empty(), "{scenario:?}: {:?}", findings.files);
     assert_eq!(counters.packets, counters.segments, "{scenario:?}");
