@@ -192,13 +192,15 @@ impl Following {
 
     /// Whether the client waits for the end of one attempt before it begins the next.
     ///
-    /// It does if [`CLOSED_LOOP`] percent of its attempts follow an end, and it is the end that they follow: then the gap varies less
+    /// It does if [`CLOSED_LOOP`] percent of its attempts follow an end (but for the first of each of its `concurrency`
+    /// connections), and it is the end that they follow: then the gap varies less
     /// than the distance between beginnings, which holds the answer's own variation too. A schedule that takes no notice of answers
     /// has it the other way round. Where both vary alike, a gap of at most twice the attempt itself means waiting, and of a
     /// longer one nothing is said.
-    pub(crate) fn closed_loop(&self) -> Option<bool> {
+    pub(crate) fn closed_loop(&self, concurrency: u64) -> Option<bool> {
         let attempts = self.attempts.checked_sub(1).filter(|&attempts| attempts >= BURST as u64)?;
-        if self.gaps.count() * 100 < attempts * CLOSED_LOOP {
+        let following = attempts.saturating_sub(concurrency).max(attempts / 2);
+        if self.gaps.count() * 100 < following * CLOSED_LOOP {
             return Some(false);
         }
         let (gap, interval) = (self.gap_spread.deviation(), self.interval_spread.deviation());

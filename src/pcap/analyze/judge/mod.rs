@@ -205,7 +205,7 @@ impl Case<'_> {
             fastest_ten_ns: watched.vain.fastest_ten(),
             gap: following.and_then(Following::gaps),
             same_request: watched.same as f64 / watched.asked.saturating_sub(1).max(1) as f64,
-            closed_loop: following.and_then(Following::closed_loop),
+            closed_loop: following.and_then(|following| following.closed_loop(pair.connections.peak.into())),
             concurrency: pair.connections.peak.into(),
             self_target: watched.vain_self,
             request: String::from_utf8_lossy(&watched.request).into_owned(),

@@ -14,6 +14,8 @@ const CONNECTION_RATE: u64 = 200;
 const CONNECTIONS: u64 = 2_048;
 /// Half of the TIME_WAIT places of a box with 2 GB (`net.ipv4.tcp_max_tw_buckets` 8,192).
 const MANY_TIME_WAIT: u64 = 4_096;
+/// If one of so many attempts of an address is good, a limit for the address is no remedy.
+const GOOD_SHARE: u64 = 5;
 /// So few of something are no pattern.
 const FEW: u64 = 10;
 
@@ -244,7 +246,20 @@ fn storm(proxy: &Proxy) -> Option<Verdict> {
         Some(false) => "It does not wait for answers: only its connections can be limited.",
         None => "Whether it waits for answers cannot be told.",
     };
-    let rate = (worst.peak_per_s / 4).clamp(5, CONNECTION_RATE);
+    let good = worst.of.saturating_sub(worst.attempts);
+    let what = if good * GOOD_SHARE >= worst.of {
+        format!(
+            "{good} of the {} attempts from {} are good, and a limit for the address would hit those too: find out who is behind it.",
+            worst.of, worst.client
+        )
+    } else {
+        let rate = (worst.peak_per_s / 4).clamp(5, CONNECTION_RATE);
+        format!(
+            "Set limits.client-connection-rate = \"{rate}/s, burst {}\" (and client-request-rate likewise, if connections are kept) \
+             unless many good clients share an address.",
+            rate * 5
+        )
+    };
     Some(Verdict {
         weight: Weight::Critical,
         cause: format!(
@@ -253,11 +268,7 @@ fn storm(proxy: &Proxy) -> Option<Verdict> {
             listed("client", proxy.storms.iter().map(|storm| storm.client))
         ),
         evidence,
-        remedy: format!(
-            "{loops} Set limits.client-connection-rate = \"{rate}/s, burst {}\" (and client-request-rate likewise, if connections \
-             are kept) unless many good clients share an address; the client's own fault has to be mended there.",
-            rate * 5
-        ),
+        remedy: format!("{loops} {what} The client's own fault has to be mended there."),
     })
 }
 
