@@ -79,6 +79,8 @@ pub(super) struct Held {
     pub(super) began: Time,
     /// Its end is not before this.
     pub(super) searched: usize,
+    /// Its first line is complete, and has been looked at.
+    pub(super) settled: bool,
 }
 
 impl Half {

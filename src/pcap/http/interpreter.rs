@@ -88,8 +88,11 @@ impl<W: Witness> Interpreter<W> {
         if bytes.is_empty() {
             return bytes;
         }
-        let trust = state.half(side).trust();
-        if !may_begin(side, trust, bytes) {
+        let likely = match side {
+            Side::Client => line::may_be_request(bytes),
+            Side::Server => line::may_be_status(bytes),
+        };
+        if !likely {
             self.strange(state, side, bytes);
             return b"";
         }
@@ -102,7 +105,7 @@ impl<W: Witness> Interpreter<W> {
             }
             Some(end) => bytes.get(end..).unwrap_or_default(),
             None => {
-                let held = Box::new(Held { bytes: Vec::new(), began: at, searched: 0 });
+                let held = Box::new(Held { bytes: Vec::new(), began: at, searched: 0, settled: false });
                 self.more_of_head(on, state, side, at, held, bytes)
             }
         }
@@ -138,7 +141,13 @@ impl<W: Witness> Interpreter<W> {
         // The line end before an empty line may be the last of these bytes.
         held.searched = held.bytes.len().saturating_sub(2);
         let too_long = taken.len() < bytes.len() || held.bytes.len() == LONGEST_HEAD;
-        let hopeless = !may_begin(side, state.half(side).trust(), &held.bytes);
+        let mut hopeless = false;
+        if !held.settled {
+            // A long line is looked at again only when it is complete: pieces may be single bytes.
+            let complete = memchr(b'\n', taken).is_some();
+            hopeless = (complete || before <= line::ENOUGH) && !may_begin(side, state.half(side).trust(), &held.bytes);
+            held.settled = complete;
+        }
         let crowded = self.held > MOST_HELD;
         state.half(side).held = Some(held);
         if hopeless {

@@ -38,6 +38,9 @@ const METHODS: &[&[u8]] = &[
 /// No method in use is longer; what is longer is no method.
 const LONGEST_METHOD: usize = 24;
 
+/// So many bytes show whether a line may be a first line.
+pub(super) const ENOUGH: usize = 64;
+
 /// How much a line must have of a request line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Trust {
@@ -87,6 +90,7 @@ impl<'b> RequestLine<'b> {
 
 /// Whether a line that begins so may become a request line: cheap for bytes that are not HTTP, which is most of them.
 pub(super) fn may_be_request(begin: &[u8]) -> bool {
+    let begin = begin.get(..ENOUGH).unwrap_or(begin);
     let Some(space) = begin.iter().take(LONGEST_METHOD + 1).position(|byte| !is_method_byte(*byte)) else {
         return begin.len() <= LONGEST_METHOD;
     };
