@@ -12,6 +12,7 @@ const PATIENCE: usize = 1024;
 
 /// What an [`Interpreter`](super::Interpreter) keeps about a conversation.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, not a state")]
 pub struct Dialogue {
     pub(super) client: Half,
     pub(super) server: Half,
@@ -20,6 +21,10 @@ pub struct Dialogue {
     pub(super) heard: bool,
     /// Bytes at its start may be missing: what follows may be the middle of something.
     pub(super) torn: bool,
+    /// Bytes of the client are missing, or were not understood: an answer without a request is the answer to those.
+    pub(super) patchy: bool,
+    /// Answers that were captured before their requests, and the status of the last: captures mix up directions.
+    pub(super) early: (u8, u16),
     /// It is a CONNECT tunnel now.
     pub(super) tunnel: bool,
     /// Bytes since its start that were no HTTP.

@@ -7,7 +7,7 @@ use memchr::memchr;
 
 use super::asked::{Asked, Kind};
 use super::dialogue::Dialogue;
-use super::half::{Half, Held, Mode, Rest};
+use super::half::{Held, Mode, Rest};
 use super::head::{self, Head};
 use super::line::{self, RequestLine, Trust};
 use super::{Answer, Counts, Request, Witness};
@@ -66,13 +66,14 @@ impl<W: Witness> Interpreter<W> {
     }
 
     /// Deals with the next bytes of a body; what is left of them.
-    fn body<'b>(&mut self, conversation: &Conversation, half: &mut Half, side: Side, bytes: &'b [u8]) -> &'b [u8] {
-        let Some((piece, rest)) = half.take(bytes) else {
+    fn body<'b>(&mut self, on: &Conversation, state: &mut Dialogue, side: Side, bytes: &'b [u8]) -> &'b [u8] {
+        let Some((piece, rest)) = state.half(side).take(bytes) else {
             self.counts.resynchronised += 1;
+            state.patchy |= side == Side::Client;
             return b"";
         };
         if side == Side::Client {
-            self.witness.body(conversation, piece);
+            self.witness.body(on, piece);
         }
         rest
     }
@@ -168,6 +169,7 @@ impl<W: Witness> Interpreter<W> {
             self.counts.incomplete += u64::from(self.tell(on, state, side, &told));
             self.release(&held);
         }
+        state.patchy |= side == Side::Client;
         let half = state.half(side);
         if !half.is_deaf() {
             half.mode = Mode::Lost;
@@ -196,6 +198,7 @@ impl<W: Witness> Interpreter<W> {
             state.asked.doubt();
             self.counts.lost_track += u64::from(state.asked.give_up());
         }
+        state.patchy |= side == Side::Client;
         let half = state.half(side);
         if matches!(half.mode, Mode::Between) {
             half.mode = Mode::Lost;
@@ -256,6 +259,14 @@ impl<W: Witness> Interpreter<W> {
         self.witness.request(on, &request);
         // What follows a CONNECT is the tunnel's, whatever its fields say (RFC 9110 section 9.3.6).
         state.client.expect(if kind == Kind::Connect { Body::Empty } else { fields.body_of_request() });
+        if let (early @ 1.., status) = state.early {
+            state.early.0 = early - 1;
+            state.asked.pop();
+            if kind == Kind::Connect && (200..300).contains(&status) {
+                self.counts.tunnels += 1;
+                state.enter_tunnel();
+            }
+        }
         true
     }
 
@@ -270,6 +281,11 @@ impl<W: Witness> Interpreter<W> {
         let asked = if interim { state.asked.oldest() } else { state.asked.pop() };
         let known = asked.and_then(|(_, asked)| asked);
         let kind = known.map_or(Kind::Other, |asked| asked.kind);
+        // A server that waited in vain says 408 unasked (RFC 9110 section 15.5.9).
+        if asked.is_none() && !interim && !state.patchy && status != 408 {
+            state.early = (state.early.0.saturating_add(1), status);
+            self.counts.early += 1;
+        }
         let version = head.line.split(|&byte| byte == b' ').next().unwrap_or_default();
         state.heard = true;
         self.counts.answers += 1;
@@ -336,6 +352,7 @@ impl<W: Witness> Listener for Interpreter<W> {
     fn opened(&mut self, conversation: &Conversation, state: &mut Dialogue) {
         if conversation.midstream {
             state.torn = true;
+            state.patchy = true;
             state.client.mode = Mode::Lost;
             state.server.mode = Mode::Lost;
         }
@@ -355,7 +372,7 @@ impl<W: Witness> Listener for Interpreter<W> {
         while !rest.is_empty() {
             rest = match state.half(side).mode {
                 Mode::Deaf => return Interest::Ignore,
-                Mode::Body { .. } => self.body(conversation, state.half(side), side, rest),
+                Mode::Body { .. } => self.body(conversation, state, side, rest),
                 Mode::Between | Mode::Lost => self.head(conversation, state, side, at, rest),
             };
         }
@@ -370,6 +387,7 @@ impl<W: Witness> Listener for Interpreter<W> {
         at: Time,
         missing: u64,
     ) -> Interest {
+        state.patchy |= side == Side::Client;
         if !state.half(side).skip(missing) {
             self.counts.torn += 1;
             self.tear(conversation, state, side, at);

@@ -152,6 +152,8 @@ pub struct Counts {
     pub resynchronised: u64,
     /// Requests whose answers may have been among bytes that were not captured: they count neither as answered nor as unanswered.
     pub lost_track: u64,
+    /// Answers that were captured before their requests; they are told as answers to none, and the requests as answered.
+    pub early: u64,
     /// CONNECT tunnels.
     pub tunnels: u64,
     /// Conversations whose start was not captured, and whose client turned out to be the other side.

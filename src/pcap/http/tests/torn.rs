@@ -169,3 +169,42 @@ fn heads_in_pieces_of_all_conversations_have_a_limit_together() {
     }
     assert_eq!(interpreter.held, 0);
 }
+
+#[test]
+fn an_answer_that_was_captured_before_its_request_shifts_nothing() {
+    let mut tape = Tape::new();
+    tape.server("HTTP/1.1 204 Zero\r\n\r\n").client("GET /0 HTTP/1.1\r\n\r\n");
+    tape.client("GET /1 HTTP/1.1\r\n\r\n").server("HTTP/1.1 404 One\r\nContent-Length: 0\r\n\r\n");
+    tape.server("HTTP/1.1 200 Two\r\n\r\n").client("CONNECT a:443 HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n");
+    let (notes, counts) = tape.end();
+    assert_eq!(
+        notes.lines,
+        [
+            "  204 to ? stay",
+            "0 GET /0 HTTP/1.1 stay",
+            "1 GET /1 HTTP/1.1 stay",
+            "  404 to 1 stay",
+            "  200 to ? stay",
+            "2 CONNECT a:443 HTTP/1.1 stay",
+            "3 GET / HTTP/1.1 stay tunnelled",
+            "closed, 1 unanswered",
+        ]
+    );
+    assert_eq!((counts.early, counts.tunnels), (2, 1));
+}
+
+#[test]
+fn what_is_no_early_answer_answers_nothing() {
+    let mut tape = Tape::new();
+    tape.server("HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n").client("GET /0 HTTP/1.1\r\n\r\n");
+    assert_eq!(tape.end().0.lines[2], "closed, 1 unanswered");
+
+    let mut tape = Tape::new();
+    tape.gap(Side::Client, 100).server("HTTP/1.1 204 No\r\n\r\n").client("GET /0 HTTP/1.1\r\n\r\n");
+    assert_eq!(tape.end().0.lines[2], "closed, 1 unanswered");
+
+    let mut tape = Tape::new();
+    tape.client("GET/ HTTP/1.1\r\n\r\n").server("HTTP/1.1 400 What\r\nContent-Length: 0\r\n\r\n");
+    tape.client("GET /0 HTTP/1.1\r\n\r\n");
+    assert_eq!(tape.end().0.lines[2], "closed, 1 unanswered");
+}
