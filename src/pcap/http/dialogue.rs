@@ -1,7 +1,7 @@
 //! What is known of one conversation.
 //!
 //! Owns: two sides, and the requests between them. Called by: [`super::interpreter`]; kept by [`super::super::stream`]. Never: more
-//! than a few hundred bytes, besides heads in pieces.
+//! than 216 bytes, besides heads in pieces and up to 16 requests that wait.
 
 use super::super::stream::Side;
 use super::asked::{Kind, Queue};
@@ -30,6 +30,8 @@ pub struct Dialogue {
     /// Bytes since its start that were no HTTP.
     strange: usize,
 }
+
+const _: () = assert!(size_of::<Dialogue>() <= 216, "it is multiplied by the conversations that are open");
 
 impl Dialogue {
     pub(super) fn half(&mut self, side: Side) -> &mut Half {
