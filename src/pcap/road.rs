@@ -158,6 +158,7 @@ impl<W: Witness> Road<W> {
             ("heads_crowded_out", http.heads_crowded_out),
             ("resynchronised", http.resynchronised),
             ("lost_track", http.lost_track),
+            ("early", http.early),
             ("tunnels", http.tunnels),
             ("swapped", http.swapped),
         ];
