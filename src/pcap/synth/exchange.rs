@@ -174,7 +174,8 @@ pub(super) fn short_post(stage: &mut Stage, now: u64, pc: Pc, origin: &Origin, k
     pair.close(stage, at)
 }
 
-/// A tunnel of the messenger to a literal address, with its own protocol inside, for so long (nanoseconds); when the client closed it.
+/// A tunnel of the messenger to a literal address, with its own protocol inside, for so long (nanoseconds); when the client
+/// closed it.
 pub(super) fn messenger_tunnel(stage: &mut Stage, now: u64, pc: Pc, origin: &Origin, port: u16, life: u64) -> u64 {
     let authority = SocketAddr::new(origin.address, port).to_string();
     let (mut pair, at) = tunnel(stage, now, pc, origin, (&authority, port), words::MESSENGER_AGENT);

@@ -43,7 +43,8 @@ impl<W: Write> File<W> {
         Ok(Self { writer, filler, frame: Vec::new(), most, bytes: FILE_HEADER, packets: 0, last: 0 })
     }
 
-    /// Writes a packet that was captured at `at` (nanoseconds). False, and nothing is written, if the file would become too large.
+    /// Writes a packet that was captured at `at` (nanoseconds). False, and nothing is written, if the file would become too
+    /// large.
     pub(super) fn record(&mut self, at: u64, packet: &Packet) -> io::Result<bool> {
         let record = RECORD_HEADER + packet.len();
         if self.bytes + record > self.most {

@@ -33,8 +33,8 @@ struct End {
     flight: u32,
 }
 
-/// A connection. Its methods take the time at which the gateway sees the first packet, and return the time at which it sees the last
-/// one that the speaker sent.
+/// A connection. Its methods take the time at which the gateway sees the first packet, and return the time at which it sees
+/// the last one that the speaker sent.
 #[derive(Debug)]
 pub(super) struct Flow {
     client: End,
@@ -145,8 +145,9 @@ impl Flow {
         }
     }
 
-    /// As much of a message as is sent before an acknowledgement returns. `relay`: where it goes on from the gateway, from the server
-    /// of that connection to its client. Returns when the last segment is seen, and when the next flight, if there is anything left.
+    /// As much of a message as is sent before an acknowledgement returns. `relay`: where it goes on from the gateway, from
+    /// the server of that connection to its client. Returns when the last segment is seen, and when the next flight, if
+    /// there is anything left.
     pub(super) fn flight(
         &mut self,
         stage: &mut Stage,

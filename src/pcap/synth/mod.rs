@@ -1,10 +1,12 @@
 //! Captures that are made up: scenarios as files, the same bytes for the same seed.
 //!
-//! Owns: the scenarios, their packets and times. Called by: the command line, tests, the benchmark. Never: reads a clock or a
-//! file; holds more packets than are on their way: a flight or a short exchange for each actor, 8 MB for 200 clients and a gibibyte.
+//! Owns: the scenarios, their packets and times. Called by: the command line, tests, the benchmark. Never: reads a clock or
+//! a file; holds more packets than are on their way: a flight or a short exchange for each actor, 8 MB for 200 clients and
+//! a gibibyte.
 //!
-//! [`write()`] sets up a stage with the actors of a scenario (`scenes`); each acts when its time comes (`stage`), and lets connections
-//! (`flow`) speak (`words`, `message`), which become packets (`packet`) that are written in the order of their times (`file`).
+//! [`write()`] sets up a stage with the actors of a scenario (`scenes`); each acts when its time comes (`stage`), and lets
+//! connections (`flow`) speak (`words`, `message`), which become packets (`packet`) that are written in the order of their
+//! times (`file`).
 
 mod cast;
 mod chance;

@@ -1,8 +1,10 @@
 //! Everything as JSON, with stable names: times in seconds since 1970-01-01 UTC.
 
+use std::net::SocketAddr;
+
 use serde_json::{Map, Value, json};
 
-use super::super::findings::{Findings, Proxy, Quantiles, SelfTarget, Series, Storm};
+use super::super::findings::{Findings, Onward, Proxy, Quantiles, SelfTarget, Series, Storm};
 use super::super::limits::{SOCKET_BYTES, TIME_WAIT_BYTES};
 use super::figures::real;
 use crate::pcap::Time;
@@ -32,6 +34,7 @@ pub fn json(findings: &Findings) -> String {
         "requests": findings.requests,
         "tunnelled_requests": findings.tunnelled,
         "proxies": findings.proxies.iter().map(proxy).collect::<Vec<_>>(),
+        "more_proxies": findings.more_proxies,
         "verdict": verdict,
     });
     format!("{all:#}\n")
@@ -103,7 +106,10 @@ fn proxy(proxy: &Proxy) -> Value {
     let answers = &proxy.answers;
     put(
         "answers",
-        json!({"answered": answers.answered, "refused": answers.refused, "never": answers.never, "late": answers.late, "slow_heads": answers.slow_heads}),
+        json!({
+            "answered": answers.answered, "refused": answers.refused, "never": answers.never, "late": answers.late,
+            "slow_heads": answers.slow_heads,
+        }),
     );
     put("self_target", proxy.self_target.iter().map(self_target).collect());
     put("storms", proxy.storms.iter().map(storm).collect());
@@ -132,22 +138,23 @@ fn proxy(proxy: &Proxy) -> Value {
             .map(|one| json!({"client": one.client.to_string(), "closed": one.closed, "of": one.of}))
             .collect(),
     );
-    let onward = &proxy.onward;
-    let destinations: Vec<Value> = onward
-        .destinations
-        .iter()
-        .map(|(to, number, failed)| json!({"destination": to.to_string(), "connections": number, "failed": failed}))
-        .collect();
-    put(
-        "onward",
-        json!({
-            "connections": onward.connections, "refused": onward.refused, "unanswered": onward.unanswered,
-            "to_itself": onward.to_itself, "to_own_proxy": onward.to_own_proxy, "peak": onward.peak,
-            "destinations": destinations,
-        }),
-    );
+    put("onward", onward(&proxy.onward));
     put("series", proxy.series.iter().map(series).collect());
     Value::Object(map)
+}
+
+fn onward(onward: &Onward) -> Value {
+    let destination = |(to, number, failed): &(SocketAddr, u64, u64)| json!({"destination": to.to_string(), "connections": number, "failed": failed});
+    json!({
+        "connections": onward.connections, "refused": onward.refused, "unanswered": onward.unanswered,
+        "to_itself": onward.to_itself, "to_own_proxy": onward.to_own_proxy, "peak": onward.peak,
+        "destinations": onward.destinations.iter().map(destination).collect::<Vec<_>>(),
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
 }
 
 fn self_target(one: &SelfTarget) -> Value {
@@ -158,7 +165,7 @@ fn self_target(one: &SelfTarget) -> Value {
         "form": one.kind.form.label(),
         "first_time": seconds(one.first),
         "sample": String::from_utf8_lossy(&one.sample),
-        "sample_hex": one.sample.iter().flat_map(|byte| [byte >> 4, byte & 15]).filter_map(|digit| char::from_digit(digit.into(), 16)).collect::<String>(),
+        "sample_hex": hex(&one.sample),
     })
 }
 

@@ -31,7 +31,11 @@ pub fn text(findings: &Findings) -> String {
         page.gap();
         of_proxy(&mut page, proxy);
     }
-    page.more(findings.proxies.len().saturating_sub(PROXIES));
+    let untold = findings.proxies.len().saturating_sub(PROXIES) as u64 + findings.more_proxies;
+    if untold > 0 {
+        page.gap();
+        page.line(&format!("And {}: --json tells of the busiest", of(untold, "more proxy endpoint")));
+    }
     page.gap();
     remedies(&mut page, &findings.verdicts);
     page.finish()

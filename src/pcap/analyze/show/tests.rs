@@ -133,15 +133,13 @@ fn findings() -> Findings {
         },
         span: Some((Time(BEGIN), Time(BEGIN + 2_100_000_000))),
         requests: 240,
-        tunnelled: 0,
-        untracked: 0,
-        more_proxies: 0,
         proxies: vec![proxy()],
         verdicts: vec![
             verdict(Weight::Critical, "The proxy 10.115.5.2:3128 connects to itself.", "114 of 120.", "Run floodgate."),
             verdict(Weight::Note, "A client keeps nothing alive.", "11 of 12 connections.", "Leave room for it."),
             verdict(Weight::Note, "And so does another.", "Also 11 of 12.", "Leave room for it."),
         ],
+        ..Findings::default()
     }
 }
 
@@ -195,11 +193,13 @@ fn long_lists_are_cut_and_say_so() {
     let proxy = &mut findings.proxies[0];
     proxy.storms = (1..=30).map(|last| storm(pc(last), 40)).collect();
     proxy.connect_targets = (0..30).map(|number| (format!("h{number}.example:443"), 3)).collect();
+    findings.more_proxies = 5;
     findings.files = (0..30).map(|number| File { name: format!("{number}.pcap"), ..File::default() }).collect();
     let text = text(&findings);
     assert!(text.contains("  and 22 more: --json has all\n"), "{text}");
     assert!(text.contains("h4.example:443 ×3 and 25 more"), "{text}");
     assert!(text.starts_with("0.pcap, 1.pcap, 2.pcap, 3.pcap, 4.pcap and 25 more: "), "{text}");
+    assert!(text.contains("\nAnd 5 more proxy endpoints: --json"), "{text}");
     assert!(text.lines().count() < 50);
 }
 

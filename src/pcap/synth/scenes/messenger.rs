@@ -39,7 +39,8 @@ impl Actor for Start {
             short_post(stage, now, self.pc, origin, false);
         }
         self.made += 1;
-        // The first ten fill most of a second; the others keep a second from them and more than half a second between each other.
+        // The first ten fill most of a second; the others keep a second from them and more than half a second between each
+        // other.
         let next = match self.made {
             ..AT_ONCE => self.begun + self.made * 97 * MILLISECOND,
             AT_ONCE..CONNECTIONS => {
@@ -76,7 +77,8 @@ const fn sibling(last: u8, milliseconds: u64) -> Origin {
     super::super::cast::v4("", [203, 0, 113, last], milliseconds)
 }
 
-/// A PC whose messenger asks the proxy for keep-alive and closes after each answer, and sends its files straight to the servers.
+/// A PC whose messenger asks the proxy for keep-alive and closes after each answer, and sends its files straight to the
+/// servers.
 #[derive(Debug)]
 struct Bypass {
     pc: Pc,

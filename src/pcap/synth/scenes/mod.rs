@@ -1,6 +1,7 @@
 //! The scenarios: who does what, when.
 //!
-//! Owns: one file for each kind of behaviour; the casts. Called by: [`super::write`]. Never: writes a byte; asks what time it is.
+//! Owns: one file for each kind of behaviour; the casts. Called by: [`super::write`]. Never: writes a byte; asks what time
+//! it is.
 
 mod browse;
 mod messenger;
