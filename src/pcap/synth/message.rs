@@ -43,9 +43,13 @@ impl Message {
         Rc::new(Self { head, body, start, length })
     }
 
-    /// Records of application data with so many bytes in all.
+    /// Records of application data with so many bytes in all, or a few more: none is empty.
     pub(super) fn tls(start: u64, bytes: u64) -> Rc<Self> {
-        Self::with_body([], Body::Tls, start, bytes.max(TLS_HEADER + 1))
+        let least = match bytes % TLS_RECORD {
+            0 if bytes > 0 => 0,
+            last => (TLS_HEADER + 1).saturating_sub(last),
+        };
+        Self::with_body([], Body::Tls, start, bytes + least)
     }
 
     /// Bytes of head and body.

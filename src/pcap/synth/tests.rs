@@ -7,8 +7,10 @@ use pnet::packet::ip::IpNextHeaderProtocols;
 use pnet::packet::ipv4::{self, Ipv4Packet};
 use pnet::packet::ipv6::Ipv6Packet;
 use pnet::packet::tcp::{self, TcpPacket};
+use proptest::prelude::*;
 
 use super::cast::{NAT, PORTAL, PROXY, PROXY_V6};
+use super::message::{Body, Filler, Message};
 use super::{Options, Scenario, write};
 use crate::pcap::analyze::findings::{Findings, Relation, Weight};
 use crate::pcap::analyze::{self, analyze};
@@ -225,5 +227,33 @@ fn analysis_finds_what_else_is_wrong() {
     assert_eq!(proxy.keep_alive_misuse.len(), 2);
     for findings in [slow, dead, past] {
         assert_eq!(findings.verdicts[0].weight, Weight::Warning, "{:?}", findings.verdicts);
+    }
+}
+
+proptest! {
+    #[test]
+    fn however_a_message_is_cut_its_bytes_are_the_same(start in 0..1_u64 << 17, length in 6..70_000_u64, piece in 1..2_000_u16) {
+        let filler = Filler::new(1);
+        for message in [Message::tls(start, length), Message::with_body("head\r\n\r\n", Body::Noise, start, length)] {
+            let (mut whole, mut pieces) = (Vec::new(), Vec::new());
+            filler.append(&mut whole, &message, 0, message.len());
+            (0..message.len()).step_by(piece.into()).for_each(|at| filler.append(&mut pieces, &message, at, piece.into()));
+            prop_assert_eq!(whole.len() as u64, message.len());
+            prop_assert!(whole == pieces);
+        }
+    }
+
+    #[test]
+    fn records_of_tls_fill_the_message(start in 0..1_u64 << 17, records in 0..4_u64, rest in 0..20_u64) {
+        let mut bytes = Vec::new();
+        let message = Message::tls(start, records * 16_384 + rest);
+        Filler::new(1).append(&mut bytes, &message, 0, message.len());
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            prop_assert_eq!(&rest[..3], &[0x17, 3, 3]);
+            let record = usize::from(u16::from_be_bytes([rest[3], rest[4]]));
+            prop_assert!(record > 0);
+            rest = &rest[5 + record..];
+        }
     }
 }
