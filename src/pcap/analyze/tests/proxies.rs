@@ -78,6 +78,13 @@ fn calls_to_others_while_a_request_waits_make_one() {
     scene.exchange(1_000, 900, "10.115.20.21", PROXY, absolute, 200);
     scene.exchange(2_000, 900, "10.115.5.2", ORIGIN, "GET / HTTP/1.1\r\nHost: x\r\n\r\n", 200);
     assert_eq!(because(scene), None);
+    // It is no other itself.
+    let mut scene = Scene::new();
+    let mut talk = scene.connect(0, "10.115.20.21", PROXY);
+    scene.ask(&mut talk, 100, absolute);
+    scene.exchange(200, 100, "10.115.5.2", "10.115.5.2:80", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", 200);
+    scene.answer(&mut talk, 400, 200, false);
+    assert_eq!(because(scene), None);
 }
 
 #[test]

@@ -181,7 +181,9 @@ fn clients_on_loopback_are_not_the_proxy_calling_itself() {
     for at in 0..10 {
         scene.exchange(at * 1_000, 900, "127.0.0.1", "127.0.0.1:8002", &connect("abc:443"), 200);
     }
+    // Whoever calls another port of loopback, it is not known to be the proxy.
+    scene.exchange(90_000, 900, "127.0.0.1", "127.0.0.1:9000", "GET / HTTP/1.1\r\nHost: abc\r\n\r\n", 200);
     let proxy = scene.proxy();
-    assert_eq!((proxy.onward.connections, proxy.onward.to_itself), (0, 0));
+    assert_eq!((proxy.onward.connections, proxy.onward.to_itself), (1, 0));
     assert!(proxy.self_target.is_empty());
 }

@@ -39,6 +39,26 @@ fn the_incident_is_one() {
 }
 
 #[test]
+fn the_peak_is_that_of_a_second_that_slides() {
+    // Twenty a second for five seconds, and thirty within half a second that lies across two of the clock's.
+    let mut attempts = again(100, 1_000, 49_000);
+    let burst = again(30, 100, 16_500).into_iter();
+    attempts.extend(burst.map(|(at, took, client, head, status)| (at + 7_750_000, took, client, head, status)));
+    let storm = storms(&attempts).remove(0);
+    assert_eq!((storm.attempts, storm.peak_per_s), (130, 30));
+    assert_eq!(storm.fastest_ten_ns, Some(9 * 16_600_000));
+    // After a pause of months nothing of the past counts.
+    let mut attempts = again(30, 100, 16_500);
+    attempts.extend(
+        attempts
+            .clone()
+            .into_iter()
+            .map(|(at, took, client, head, status)| (at + 10_000_000_000_000, took, client, head, status)),
+    );
+    assert_eq!(storms(&attempts)[0].peak_per_s, 30);
+}
+
+#[test]
 fn it_takes_twenty_in_two_seconds() {
     assert_eq!(storms(&again(20, 1_000, 99_000)).len(), 1);
     assert_eq!(storms(&again(19, 1_000, 0)).len(), 0);
