@@ -98,10 +98,16 @@ fn other_addresses_of_the_box_are_known_by_what_they_fetch() {
         scene.answer(&mut talk, n * 10_000 + 2_000, 200, false);
         scene.close(talk, n * 10_000 + 3_000, End::Finished(Side::Client));
     }
+    // Whoever calls many others, or calls it when nobody asks for it, is somebody else.
+    for n in 0..5 {
+        scene.exchange(60_000, 900, "10.115.77.1", &format!("203.0.113.9{n}:80"), PLAIN, 200);
+        scene.exchange(70_000, 900, "10.115.77.2", ORIGIN, PLAIN, 200);
+    }
     // A client that goes past the proxy at such a moment stays a client.
     let mut talk = scene.connect(90_000, CLIENT, PROXY);
     scene.ask(&mut talk, 90_100, &get("http://203.0.113.80/"));
-    scene.exchange(90_200, 900, CLIENT, ORIGIN, "GET / HTTP/1.1\r\nHost: a\r\n\r\n", 200);
+    scene.exchange(90_200, 900, CLIENT, ORIGIN, PLAIN, 200);
+    scene.exchange(90_200, 900, "10.115.77.1", ORIGIN, PLAIN, 200);
     let proxy = scene.proxy();
     assert_eq!(proxy.onward.addresses, [super::ip("198.51.100.7")]);
     assert_eq!(proxy.onward.connections, 5);

@@ -4,6 +4,7 @@ mod bypass;
 mod captures;
 mod healthy;
 mod limits;
+mod properties;
 mod proxies;
 mod self_target;
 mod storms;
