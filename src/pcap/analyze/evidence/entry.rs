@@ -19,16 +19,19 @@ impl Evidence {
         let limit = |rows: usize| if brought { rows } else { rows / 4 * 3 };
         let (client, at) = (conversation.client.ip().to_canonical(), canonical(conversation.server));
         let client = self.addresses.enter(client, limit(ADDRESSES), || Address::new(client))?;
-        let server = self.addresses.enter(at.ip(), limit(ADDRESSES), || Address::new(at.ip()))?;
-        let endpoint = self.endpoints.enter(at, limit(ENDPOINTS), || {
-            Endpoint::new(at, server, self.options.proxies.iter().any(|told| told.names(at)))
-        })?;
+        let endpoint = if let Some(endpoint) = self.endpoints.number(&at) {
+            endpoint
+        } else {
+            let server = self.addresses.enter(at.ip(), limit(ADDRESSES), || Address::new(at.ip()))?;
+            let told = self.options.proxies.iter().any(|told| told.names(at));
+            self.endpoints.enter(at, limit(ENDPOINTS), || Endpoint::new(at, server, told))?
+        };
         let pair =
             self.pairs.enter((client, endpoint), limit(PAIRS), || Pair::new(client, endpoint, conversation.opened))?;
         let endpoint_row = self.endpoints.get_mut(endpoint)?;
         endpoint_row.connections.up();
         endpoint_row.connected += 1;
-        let candidate = endpoint_row.candidate;
+        let (candidate, server) = (endpoint_row.candidate, endpoint_row.address);
         let pair_row = self.pairs.get_mut(pair)?;
         pair_row.total = pair_row.total.saturating_add(1);
         pair_row.connections.up();
