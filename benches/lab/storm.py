@@ -65,7 +65,7 @@ def measure(lab, name, peer, storm, options):
         samples = ended(watch)
         lab.must_be_well(name, gateway)
     seen |= {"report": report, "samples": samples, "calm": calm, "storm": during, "followed_max": net.followed_max()}
-    seen |= of_the_storm(report, storm) | of_the_kernel(samples, calm, during, after)
+    seen |= of_the_storm(report) | of_the_kernel(samples, calm, during, after)
     seen["cost"] = None
     if good is None and seen["busy"]:
         # Nothing but the generator and the observer ran there.
@@ -121,7 +121,7 @@ def ended(process):
     return json.loads(out)
 
 
-def of_the_storm(report, storm):
+def of_the_storm(report):
     """What the stormers saw."""
     load = next(report["classes"][name] for name in ("load", "self_target") if name in report["classes"])
     series = load["per_second"]

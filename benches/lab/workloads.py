@@ -83,8 +83,8 @@ class Storm:
         return dataclasses.replace(self, connections=200, seconds=1)
 
     def silent_rate(self):
-        """Attempts a second if nobody ever answers: patience is what is left to slow it down."""
-        return None if self.per_second else self.connections / self.patience
+        """Attempts a second if nobody ever answers: the clients' time-out is what is left to slow them down."""
+        return self.connections / self.patience
 
 
 def plan_of(classes, seconds, warm_up):
