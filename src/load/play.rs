@@ -7,8 +7,13 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::io;
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use ahash::AHashMap;
+use rustix::process::setpriority_process;
+use tokio::runtime::Builder;
+use tokio::sync::oneshot::{Sender, channel};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
@@ -50,7 +55,15 @@ pub async fn play(
     for tally in &stage.tallies {
         tally.begin(begun);
     }
-    let mut director = Director::new(Arc::clone(&stage)).map_err(|error| PlanError(format!("no timer: {error}")))?;
+    let failed = |error: io::Error| PlanError(format!("it cannot be played: {error}"));
+    let (again, once) = stage.kinds();
+    let (beside, (lanes, connections)) = if again.0.is_empty() || once.0.is_empty() {
+        (None, if again.0.is_empty() { once } else { again })
+    } else {
+        // What is due must not wait until a storm has been dealt with: else the load would measure itself.
+        (Some(Beside::start(Arc::clone(&stage), once).map_err(failed)?), again)
+    };
+    let mut director = Director::new(Arc::clone(&stage), lanes, connections).map_err(failed)?;
     let looks = async {
         let mut looks = interval(GLANCE);
         looks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -72,6 +85,9 @@ pub async fn play(
     }
     // Each player tells what it had not begun.
     director.dismiss().await;
+    if let Some(beside) = beside {
+        beside.end().map_err(failed)?;
+    }
     let Script { target, clients, .. } = &stage.script;
     let classes = stage.tallies.iter().map(Tally::report).collect();
     Ok(Report { target: *target, duration: ended - begun, clients: clients.len(), classes })
@@ -86,6 +102,25 @@ struct Stage {
 }
 
 impl Stage {
+    /// The lanes that never end, and the others.
+    fn kinds(&self) -> (Share, Share) {
+        let Script { lanes, clients, copies, connections, .. } = &self.script;
+        let is_again = |lane: &usize| lanes.get(*lane).is_some_and(|lane| matches!(lane.rhythm, Rhythm::Again(_)));
+        let (again, once): (Vec<_>, Vec<_>) = (0..lanes.len()).partition(is_again);
+        if again.is_empty() || once.is_empty() {
+            return ((again, *connections), (once, *connections));
+        }
+        let mut players: AHashMap<usize, usize> = AHashMap::new();
+        for role in clients {
+            *players.entry(role.part).or_default() += copies;
+        }
+        let of = |lane: &usize| lanes.get(*lane).and_then(|lane| players.get(&lane.part)).copied().unwrap_or(0);
+        // A quarter at least is for those that come and go.
+        let most = connections.saturating_sub(connections / 4).max(1);
+        let held = again.iter().map(of).fold(0_usize, usize::saturating_add).clamp(1, most);
+        ((again, held), (once, connections.saturating_sub(held).max(1)))
+    }
+
     fn overdue(&self, steps: &[Step], times: u64) {
         for step in steps {
             if let Some(tally) = self.tallies.get(usize::from(step.class)) {
@@ -95,14 +130,53 @@ impl Stage {
     }
 }
 
+/// Which lanes, and how many connections they may have at a time.
+type Share = (Vec<usize>, usize);
+
+/// A director on a thread of its own.
+struct Beside {
+    stop: Sender<()>,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+impl Beside {
+    fn start(stage: Arc<Stage>, (lanes, connections): Share) -> io::Result<Self> {
+        let (stop, stopped) = channel();
+        let thread = thread::Builder::new().name("on time".to_owned()).spawn(move || {
+            // Of this thread only (setpriority(2), "C library/kernel differences"). It does little, and has to be on time; where
+            // it may not, the kernel's own fairness must do.
+            setpriority_process(None, -20).unwrap_or_default();
+            Builder::new_current_thread().enable_all().build()?.block_on(async {
+                let mut director = Director::new(stage, lanes, connections)?;
+                tokio::select! {
+                    () = director.direct() => {}
+                    _ = stopped => {}
+                }
+                director.dismiss().await;
+                Ok(())
+            })
+        })?;
+        Ok(Self { stop, thread })
+    }
+
+    fn end(self) -> io::Result<()> {
+        // It may have played everything long since.
+        self.stop.send(()).unwrap_or_default();
+        self.thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread of what is due on time has ended")))
+    }
+}
+
 /// Starts everything when it is due.
 struct Director {
     stage: Arc<Stage>,
+    connections: usize,
     alarm: Alarm,
+    /// Its lanes.
+    lanes: Vec<usize>,
     /// Who plays each part, as often as it is played.
     cast: Vec<Vec<Role>>,
-    /// The next lane that has not begun for all who play it, and for how many it has.
-    lane: usize,
+    /// The next of them that has not begun for all who play it, and for how many it has.
+    next: usize,
     given: usize,
     /// Those who wait for their next step.
     waiting: BinaryHeap<Waiting>,
@@ -110,7 +184,7 @@ struct Director {
 }
 
 impl Director {
-    fn new(stage: Arc<Stage>) -> io::Result<Self> {
+    fn new(stage: Arc<Stage>, lanes: Vec<usize>, connections: usize) -> io::Result<Self> {
         let parts = stage.script.lanes.iter().map(|lane| lane.part).max().map_or(0, |last| last.saturating_add(1));
         let mut cast = vec![Vec::new(); parts];
         for role in &stage.script.clients {
@@ -119,12 +193,12 @@ impl Director {
             }
         }
         let (waiting, playing) = (BinaryHeap::new(), JoinSet::new());
-        Ok(Self { stage, alarm: Alarm::new()?, cast, lane: 0, given: 0, waiting, playing })
+        Ok(Self { stage, connections, alarm: Alarm::new()?, lanes, cast, next: 0, given: 0, waiting, playing })
     }
 
     async fn direct(&mut self) {
         loop {
-            let may_start = self.playing.len() < self.stage.script.connections;
+            let may_start = self.playing.len() < self.connections;
             let next = self.next().filter(|_| may_start);
             if next.is_none() && self.playing.is_empty() {
                 return;
@@ -145,28 +219,34 @@ impl Director {
         }
     }
 
+    /// The next lane.
+    fn lane(&self) -> Option<(usize, &Lane)> {
+        let number = *self.lanes.get(self.next)?;
+        Some((number, self.stage.script.lanes.get(number)?))
+    }
+
     /// When the next attempt is due.
     fn next(&self) -> Option<Instant> {
-        let lane = self.stage.script.lanes.get(self.lane).map(|lane| self.stage.begun + lane.begins);
+        let lane = self.lane().map(|(_, lane)| self.stage.begun + lane.begins);
         lane.into_iter().chain(self.waiting.peek().map(|Waiting(player)| player.due())).min()
     }
 
     /// Starts who is due first.
     fn start(&mut self) {
-        let lane = self.stage.script.lanes.get(self.lane);
-        let begins = lane.map(|lane| self.stage.begun + lane.begins);
+        let lane = self.lane();
+        let begins = lane.map(|(_, lane)| self.stage.begun + lane.begins);
         if self.waiting.peek().is_some_and(|Waiting(first)| begins.is_none_or(|begins| first.due() <= begins)) {
             if let Some(Waiting(player)) = self.waiting.pop() {
                 self.playing.spawn(player.play());
             }
             return;
         }
-        let role = lane.and_then(|lane| self.cast.get(lane.part)?.get(self.given).copied());
-        if let Some(role) = role {
+        let first = lane.and_then(|(number, lane)| Some((number, *self.cast.get(lane.part)?.get(self.given)?)));
+        if let Some((lane, role)) = first {
             self.given = self.given.saturating_add(1);
-            self.playing.spawn(Player::new(Arc::clone(&self.stage), role, self.lane).play());
+            self.playing.spawn(Player::new(Arc::clone(&self.stage), role, lane).play());
         } else {
-            (self.lane, self.given) = (self.lane.saturating_add(1), 0);
+            (self.next, self.given) = (self.next.saturating_add(1), 0);
         }
     }
 
@@ -174,12 +254,13 @@ impl Director {
     async fn dismiss(mut self) {
         self.playing.shutdown().await;
         let mut given = self.given;
-        for lane in self.stage.script.lanes.iter().skip(self.lane) {
+        while let Some((_, lane)) = self.lane() {
             let of_cast = self.cast.get(lane.part).map_or(0, Vec::len);
             let left = of_cast.saturating_sub(std::mem::take(&mut given)) as u64;
             if lane.rhythm == Rhythm::OnTime && left > 0 {
                 self.stage.overdue(&lane.steps, left);
             }
+            self.next = self.next.saturating_add(1);
         }
     }
 }

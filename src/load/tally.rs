@@ -86,6 +86,8 @@ impl Tally {
                 *count += 1;
             }
         }
+        // On another thread the last mark comes while attempts begin.
+        seen.overdue(since, 1);
         Attempt { place, since }
     }
 
@@ -162,11 +164,7 @@ impl Tally {
 
     /// After the last mark: so many attempts of an open loop that were due at this time had not begun.
     pub(super) fn overdue(&self, since: Instant, times: u64) {
-        let mut seen = self.0.lock();
-        if let Some(waited) = seen.ended.and_then(|ended| ended.checked_duration_since(since)) {
-            seen.latency.saturating_record_n(micros(waited), times);
-            seen.report.overdue += times;
-        }
+        self.0.lock().overdue(since, times);
     }
 
     /// The figures, after the last mark.
@@ -183,6 +181,13 @@ impl Tally {
 }
 
 impl Seen {
+    fn overdue(&mut self, since: Instant, times: u64) {
+        if let Some(waited) = self.ended.and_then(|ended| ended.checked_duration_since(since)) {
+            self.latency.saturating_record_n(micros(waited), times);
+            self.report.overdue += times;
+        }
+    }
+
     fn open(&self) -> u64 {
         self.waiting.iter().flatten().count() as u64
     }
