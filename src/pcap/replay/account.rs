@@ -88,23 +88,28 @@ impl fmt::Display for Account<'_> {
             let what = plural(cast.retriers as u64, "retrier");
             writeln!(f, "{what}, for as many as ever waited for an answer at a time: again {}", retry(options.retry))?;
         }
-        let LeftOut { to_servers, tunnelled, cut, beyond } = cast.left_out;
-        let reasons = [
-            (to_servers, "not to a proxy"),
-            (tunnelled, "inside tunnels"),
-            (cut, "cut short in the capture"),
-            (beyond, "beyond what is kept"),
-        ];
-        let left_out: Vec<_> =
-            reasons.iter().filter(|(n, _)| *n > 0).map(|(n, why)| format!("{} {why}", thousands(*n))).collect();
-        if !left_out.is_empty() {
-            writeln!(f, "left out: {}", left_out.join(", "))?;
+        if cast.left_out != LeftOut::default() {
+            writeln!(f, "left out: {}", cast.left_out)?;
         }
         for class in report.classes.iter().filter(|class| class.attempts + class.overdue > 0) {
             writeln!(f)?;
             of_class(f, class, report.duration, options.patience)?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { to_servers, tunnelled, cut, beyond } = *self;
+        let reasons = [
+            (to_servers, "not to a proxy"),
+            (tunnelled, "inside tunnels"),
+            (cut, "whose heads have no end"),
+            (beyond, "beyond what is kept"),
+        ];
+        let some = reasons.iter().filter(|(n, _)| *n > 0).map(|(n, why)| format!("{} {why}", thousands(*n)));
+        f.write_str(&some.collect::<Vec<_>>().join(", "))
     }
 }
 

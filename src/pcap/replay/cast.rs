@@ -89,13 +89,12 @@ pub struct Cast {
 
 impl fmt::Display for Unplayable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let LeftOut { to_servers, tunnelled, cut, beyond: _ } = self.left_out;
         match self.requests {
             0 => f.write_str("there is no HTTP request in it"),
             all => write!(
                 f,
-                "none of its {all} requests was sent to a proxy ({to_servers} to servers, {tunnelled} inside tunnels, {cut} cut \
-                 short); if one was, name the proxy with --proxy"
+                "none of its {all} requests can be played: {}; if they were sent to a proxy, name it with --proxy",
+                self.left_out
             ),
         }
     }

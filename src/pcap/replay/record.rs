@@ -64,7 +64,7 @@ pub struct LeftOut {
     pub to_servers: u64,
     /// Requests inside tunnels.
     pub tunnelled: u64,
-    /// Requests whose head was not captured to its end.
+    /// Requests whose head has no end: it was not captured, or never sent.
     pub cut: u64,
     /// Requests that there was no room for: 1,000,000 attempts, 65,536 clients, 128 MiB of distinct requests.
     pub beyond: u64,

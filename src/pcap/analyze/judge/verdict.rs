@@ -240,11 +240,10 @@ fn storm(proxy: &Proxy) -> Option<Verdict> {
     );
     let loops = match worst.closed_loop {
         Some(true) => {
-            "It waits for an answer and tries again at once, so a faster refusal makes it faster; answers that come late slow it \
-             down."
+            "The client waits for each answer and tries again at once: the faster it is refused, the faster it storms."
         }
-        Some(false) => "It does not wait for answers: only its connections can be limited.",
-        None => "Whether it waits for answers cannot be told.",
+        Some(false) => "The client does not wait for answers: only its connections can be limited.",
+        None => "Whether the client waits for answers cannot be told.",
     };
     let good = worst.of.saturating_sub(worst.attempts);
     let what = if good * GOOD_SHARE >= worst.of {
