@@ -114,12 +114,17 @@ impl fmt::Display for LeftOut {
 }
 
 fn of_class(f: &mut fmt::Formatter<'_>, class: &ClassReport, duration: Duration, patience: Duration) -> fmt::Result {
-    let seconds = duration.as_secs_f64().max(1.0);
-    #[expect(clippy::cast_precision_loss, reason = "a rate in words")]
-    let rate = class.attempts as f64 / seconds;
-    let busiest = class.per_second.iter().max().copied().unwrap_or(0);
-    let attempts = plural(class.attempts, "attempt");
-    writeln!(f, "{}: {attempts}, {rate:.0} per second, {} in the busiest", class.name, thousands(busiest))?;
+    write!(f, "{}: {}", class.name, plural(class.attempts, "attempt"))?;
+    let seconds = duration.as_secs_f64();
+    if seconds >= 0.1 {
+        #[expect(clippy::cast_precision_loss, reason = "a rate in words")]
+        let rate = class.attempts as f64 / seconds;
+        write!(f, ", {rate:.0} per second")?;
+    }
+    match class.per_second.iter().max() {
+        Some(busiest) if seconds > 1.0 => writeln!(f, ", {} in the busiest", thousands(*busiest))?,
+        _ => writeln!(f)?,
+    }
     let head = ["p50", "p90", "p99", "p99.9", "longest"].map(|name| format!("{name:>9}")).concat();
     writeln!(f, "  {:<22}{:>11}{head}", "ended with", "times")?;
     for (outcome, n) in &class.outcomes {
