@@ -405,6 +405,10 @@ impl<W: Witness> Listener for Interpreter<W> {
         }
     }
 
+    fn reset(&mut self, conversation: &Conversation, at: Time) {
+        self.witness.reset(conversation, at);
+    }
+
     fn closed(&mut self, conversation: &Conversation, mut state: Dialogue, at: Time, end: End) {
         self.tear(conversation, &mut state, Side::Client, at);
         self.tear(conversation, &mut state, Side::Server, at);

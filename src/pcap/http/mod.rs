@@ -95,6 +95,11 @@ pub trait Witness {
         let _ = (conversation, answer);
     }
 
+    /// A conversation was reset. Its end may be told much later; rarely, it goes on.
+    fn reset(&mut self, conversation: &Conversation, at: Time) {
+        let _ = (conversation, at);
+    }
+
     /// The end of a conversation; `unanswered`: so many of its requests got no final answer.
     fn closed(&mut self, conversation: &Conversation, at: Time, end: End, unanswered: u32) {
         let _ = (conversation, at, end, unanswered);
@@ -124,6 +129,11 @@ impl<A: Witness, B: Witness> Witness for (A, B) {
     fn answer(&mut self, conversation: &Conversation, answer: &Answer<'_>) {
         self.0.answer(conversation, answer);
         self.1.answer(conversation, answer);
+    }
+
+    fn reset(&mut self, conversation: &Conversation, at: Time) {
+        self.0.reset(conversation, at);
+        self.1.reset(conversation, at);
     }
 
     fn closed(&mut self, conversation: &Conversation, at: Time, end: End, unanswered: u32) {

@@ -150,6 +150,11 @@ pub trait Listener {
     /// A side has said FIN, and all its bytes have been told.
     fn finished(&mut self, conversation: &Conversation, state: &mut Self::State, side: Side, at: Time);
 
+    /// A side has reset the conversation. It is closed once that is believed, which may be much later; rarely, it goes on.
+    fn reset(&mut self, conversation: &Conversation, at: Time) {
+        let _ = (conversation, at);
+    }
+
     /// The last that is heard of a conversation, after whatever still waited for missing bytes.
     fn closed(&mut self, conversation: &Conversation, state: Self::State, at: Time, end: End);
 }

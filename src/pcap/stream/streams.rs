@@ -66,6 +66,7 @@ impl<L: Listener> Streams<L> {
             Heard::Open => {}
             Heard::Over => self.close(listener, slot, at, End::Open),
             Heard::Reset => {
+                listener.reset(&flow.conversation, at);
                 self.reset.push_back((slot, flow.conversation.number, at));
                 self.settle(listener, self.shared.limits.reset);
             }

@@ -136,17 +136,13 @@ impl Evidence {
     }
 
     /// Takes back what entering a conversation has counted.
-    pub(super) fn leave(&mut self, live: &Live) -> Option<()> {
+    pub(super) fn leave(&mut self, mut live: Live) -> Option<()> {
+        self.gone(&mut live);
         let pair = self.pairs.get_mut(live.pair)?;
         pair.total = pair.total.saturating_sub(1);
-        pair.connections.down();
         let endpoint = self.endpoints.get_mut(pair.endpoint)?;
         endpoint.connected = endpoint.connected.saturating_sub(1);
-        endpoint.connections.down();
-        self.addresses.get_mut(endpoint.address)?.sockets.down();
         let caller = self.addresses.get_mut(pair.client)?;
-        caller.sockets.down();
-        caller.outgoing.down();
         caller.called = caller.called.saturating_sub(1);
         Some(())
     }

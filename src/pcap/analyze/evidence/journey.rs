@@ -25,6 +25,8 @@ pub(super) struct Live {
     answered: Time,
     /// Requests that count in [`Address::in_flight`](super::tables::Address::in_flight).
     in_flight: u32,
+    /// Its sockets are no more.
+    gone: bool,
 }
 
 /// The attempt that is under way: the connection itself with its first request, or a further request.
@@ -88,6 +90,7 @@ impl Live {
             keep: Keep::No,
             answered: Time::default(),
             in_flight: 0,
+            gone: false,
         }
     }
 }
@@ -212,6 +215,24 @@ impl Evidence {
         Some(())
     }
 
+    /// The sockets of a conversation are no more, and nobody waits for an answer on it.
+    pub(super) fn gone(&mut self, live: &mut Live) -> Option<()> {
+        if std::mem::replace(&mut live.gone, true) {
+            return None;
+        }
+        let pair = self.pairs.get_mut(live.pair)?;
+        pair.connections.down();
+        let endpoint = self.endpoints.get_mut(pair.endpoint)?;
+        endpoint.connections.down();
+        let server = self.addresses.get_mut(endpoint.address)?;
+        server.sockets.down();
+        server.in_flight = server.in_flight.saturating_sub(std::mem::take(&mut live.in_flight));
+        let client = self.addresses.get_mut(pair.client)?;
+        client.sockets.down();
+        client.outgoing.down();
+        Some(())
+    }
+
     pub(super) fn ended(
         &mut self,
         mut live: Live,
@@ -236,7 +257,6 @@ impl Evidence {
             self.in_vain(&mut live, at, Vain::Nothing);
         }
         let pair = self.pairs.get_mut(live.pair)?;
-        pair.connections.down();
         pair.packets = pair.packets.saturating_add(packets);
         pair.bytes = pair.bytes.saturating_add(talked.bytes[0]).saturating_add(talked.bytes[1]);
         pair.refused = pair.refused.saturating_add(u32::from(refused));
@@ -249,7 +269,6 @@ impl Evidence {
         }
         let client = pair.client;
         let endpoint = self.endpoints.get_mut(pair.endpoint)?;
-        endpoint.connections.down();
         let server = endpoint.address;
         if endpoint.is_spoken_to()
             && let Some(talk) = endpoint.talk(&mut self.talks)
@@ -269,15 +288,7 @@ impl Evidence {
             End::Finished(Side::Server) => Some(server),
             End::Reset(_) | End::Open | End::Evicted => None,
         };
-        for (number, caller) in [(server, false), (client, true)] {
-            let Some(address) = self.addresses.get_mut(number) else { continue };
-            address.sockets.down();
-            if caller {
-                address.outgoing.down();
-            } else {
-                address.in_flight = address.in_flight.saturating_sub(live.in_flight);
-            }
-        }
+        self.gone(&mut live);
         let address = self.addresses.get_mut(first_to_close?)?;
         address.time_wait.as_mut()?.add(at);
         Some(())

@@ -115,11 +115,10 @@ impl Witness for Gatherer {
         self.evidence.requests += 1;
         // The sides of one whose start was not captured may turn out to be the other way round.
         if conversation.midstream
-            && let Some(live) = self.open.get(&conversation.number)
-            && !self.evidence.is_of(live, conversation)
+            && self.open.get(&conversation.number).is_some_and(|live| !self.evidence.is_of(live, conversation))
+            && let Some(live) = self.open.remove(&conversation.number)
         {
             self.evidence.leave(live);
-            self.open.remove(&conversation.number);
         }
         if let Some(live) = self.open.get_mut(&conversation.number) {
             self.evidence.requested(live, request);
@@ -138,6 +137,12 @@ impl Witness for Gatherer {
             && let Some(live) = self.open.get_mut(&conversation.number)
         {
             self.evidence.answered(live, answer);
+        }
+    }
+
+    fn reset(&mut self, conversation: &Conversation, _: Time) {
+        if let Some(live) = self.open.get_mut(&conversation.number) {
+            self.evidence.gone(live);
         }
     }
 

@@ -139,3 +139,26 @@ fn more_connections_than_a_client_may_have_are_told() {
     assert_eq!(findings.proxies[0].busiest, Some((super::ip("10.1.1.1"), 3_000)));
     assert!(findings.verdicts.iter().any(|verdict| verdict.remedy.contains("limits.client-connections = 4096")));
 }
+
+#[test]
+fn what_was_reset_is_open_no_longer_though_its_end_is_told_later() {
+    let mut scene = Scene::told(&[PROXY]);
+    let mut reset = Vec::new();
+    for n in 0..50 {
+        let mut talk = scene.connect(n * 1_000, "10.1.1.1", PROXY);
+        scene.ask(&mut talk, n * 1_000 + 1, &get("http://www.example.com/"));
+        super::Witness::reset(&mut scene.gatherer, &talk.conversation, super::time(n * 1_000 + 500));
+        reset.push(talk);
+    }
+    for (talk, n) in reset.into_iter().zip(0..) {
+        scene.close(talk, n * 1_000 + 500, End::Reset(Side::Client));
+    }
+    let mut talk = scene.connect(60_000, "10.1.1.1", PROXY);
+    scene.ask(&mut talk, 60_001, &get("http://www.example.com/"));
+    let next = scene.connect(60_002, "10.1.1.1", PROXY);
+    scene.close(next, 60_003, End::Finished(Side::Client));
+    scene.close(talk, 60_004, End::Finished(Side::Client));
+    let proxy = scene.proxy();
+    assert_eq!((proxy.connections.peak, proxy.cost.sockets, proxy.busiest.unwrap().1), (2, 2, 2));
+    assert_eq!((proxy.connections.reset_by_client, proxy.answers.never), (50, 51));
+}
