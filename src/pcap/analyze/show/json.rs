@@ -148,6 +148,7 @@ fn onward(onward: &Onward) -> Value {
     json!({
         "connections": onward.connections, "refused": onward.refused, "unanswered": onward.unanswered,
         "to_itself": onward.to_itself, "to_own_proxy": onward.to_own_proxy, "peak": onward.peak,
+        "addresses": onward.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "destinations": onward.destinations.iter().map(destination).collect::<Vec<_>>(),
     })
 }

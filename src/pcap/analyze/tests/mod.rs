@@ -1,7 +1,6 @@
 //! Dialogues made by hand, told as the pipeline tells them, and what must be found in them.
 
 mod bypass;
-mod captures;
 mod healthy;
 mod limits;
 mod properties;

@@ -255,7 +255,7 @@ fn it_is_told_in_words() {
     assert!(storm.evidence.contains("1000 attempts in vain"), "{}", storm.evidence);
     assert!(storm.evidence.contains("ten within 4.3 ms"), "{}", storm.evidence);
     assert!(storm.remedy.contains("limits.client-connection-rate"), "{}", storm.remedy);
-    assert!(storm.remedy.contains("waits for an answer"), "{}", storm.remedy);
+    assert!(storm.remedy.contains("waits for each answer"), "{}", storm.remedy);
 }
 
 #[test]

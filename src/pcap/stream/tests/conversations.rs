@@ -79,7 +79,7 @@ fn a_refused_connection() {
     let acknowledgement = capture.isn[0].wrapping_add(1);
     let refusal = Segment { source, destination, sequence: 0, acknowledgement, flags: RST | ACK, payload: b"", cut: 0 };
     capture.streams.segment(&mut capture.log, Time(0), &refusal);
-    assert_eq!(capture.heard(), "opened Reset(Server)");
+    assert_eq!(capture.heard(), "opened ! Reset(Server)");
     // Some systems try again with the same number.
     capture.c(SYN, 0, 0, "");
     assert_eq!(capture.heard(), "1opened");
@@ -95,7 +95,7 @@ fn ports_are_used_again() {
     capture.c(FIN | ACK, 2, 1, "").c(SYN, 0, 0, "");
     assert_eq!(capture.heard(), "1C. 1Open 2opened", "the same number, but after a FIN");
     capture.s(RST | ACK, 0, 1, "").s(SYN | ACK, 0, 1, "").c(ACK, 1, 1, "late");
-    assert_eq!(capture.heard(), "2Reset(Server)");
+    assert_eq!(capture.heard(), "2! 2Reset(Server)");
     capture.isn = [200_000, 300_000];
     // The SYN was not captured.
     capture.s(SYN | ACK, 0, 1, "").c(ACK, 1, 1, "d");
@@ -118,7 +118,7 @@ fn a_capture_that_begins_in_the_middle() {
     // An idle one begins with probes, which say nothing about what comes next.
     let mut capture = Capture::new();
     capture.s(ACK, 100, 50, "").c(ACK, 50, 101, "").s(ACK, 101, 50, "a").c(RST, 50, 0, "");
-    assert_eq!(capture.heard(), "midstream S'a' Reset(Client)");
+    assert_eq!(capture.heard(), "midstream S'a' ! Reset(Client)");
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn the_first_closed_is_forgotten_first() {
     }
     capture.client.set_port(2);
     capture.c(ACK, 1, 1, "here").s(RST | ACK, 0, 1, "").c(ACK, 1, 1, "");
-    assert!(capture.heard().ends_with("4C'here' 4Reset(Server)"));
+    assert!(capture.heard().ends_with("4C'here' 4! 4Reset(Server)"));
     assert_eq!((capture.counters().forgotten, capture.counters().late), (4, 3));
 }
 
@@ -228,15 +228,15 @@ fn a_reset_is_not_believed_if_its_sender_goes_on() {
     // An intruder answers first, with nothing that the client would accept.
     capture.c(SYN, 0, 0, "").s(RST | ACK, 0, 1, "").s(FIN | ACK, 900, 1, "").c(RST, 1, 0, "");
     capture.s(SYN | ACK, 0, 1, "").c(ACK, 1, 1, "GET").s(ACK, 1, 4, "200");
-    assert_eq!(capture.heard(), "opened C'GET' S'200'");
+    assert_eq!(capture.heard(), "opened ! ! C'GET' S'200'");
     assert_eq!(capture.counters().strays, 1, "a FIN before the SYN");
     // What the other side still has under way says nothing.
     capture.c(RST, 4, 0, "").s(ACK, 4, 4, "more").c(RST, 4, 0, "");
     capture.client.set_port(2);
     capture.c(SYN, 0, 0, "");
-    assert_eq!(capture.heard(), "S'more' 1opened");
+    assert_eq!(capture.heard(), "! S'more' 1opened");
     capture.s(RST | ACK, 0, 1, "");
-    assert_eq!(capture.heard(), "Reset(Client)", "one may wait, and it was the first");
+    assert_eq!(capture.heard(), "1! Reset(Client)", "one may wait, and it was the first");
     // Its ports are used again.
     capture.c(SYN, 0, 0, "");
     assert_eq!(capture.heard(), "1Reset(Server) 2opened");

@@ -7,7 +7,7 @@ mod conversations;
 mod oracle;
 mod order;
 
-/// Writes down what it hears: `C` and `S` are the sides, quotes hold bytes, `(3)` is a gap.
+/// Writes down what it hears: `C` and `S` are the sides, quotes hold bytes, `(3)` is a gap, `!` a reset.
 #[derive(Debug, Default)]
 struct Log {
     heard: String,
@@ -63,6 +63,10 @@ impl Listener for Log {
         *state += 1;
         self.add(conversation.number, format_args!("{}({missing})", letter(side)));
         Interest::Listen
+    }
+
+    fn reset(&mut self, conversation: &Conversation, _: Time) {
+        self.add(conversation.number, format_args!("!"));
     }
 
     fn finished(&mut self, conversation: &Conversation, state: &mut u32, side: Side, _: Time) {

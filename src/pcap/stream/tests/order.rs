@@ -63,7 +63,7 @@ fn the_end_gives_holes_up() {
     assert_eq!(capture.finish(), "opened C(1) C'b' S(2) S. Open");
     let mut capture = Capture::new();
     capture.handshake().c(ACK, 2, 1, "b").s(RST | ACK, 1, 1, "");
-    assert_eq!(capture.heard(), "opened C(1) C'b' Reset(Server)");
+    assert_eq!(capture.heard(), "opened ! C(1) C'b' Reset(Server)");
     assert_eq!(capture.counters().resets, 1);
 }
 
