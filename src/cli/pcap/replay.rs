@@ -68,7 +68,7 @@ pub(in crate::cli) struct Args {
 
 pub(super) fn run(args: &Args) -> ExitCode {
     match play(args) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(Failed(code, why)) => {
             eprintln!("floodgate: {why}");
             ExitCode::from(code)
@@ -79,14 +79,15 @@ pub(super) fn run(args: &Args) -> ExitCode {
 /// The exit code, and one line that says what to do.
 struct Failed(u8, String);
 
-fn play(args: &Args) -> Result<(), Failed> {
+fn play(args: &Args) -> Result<ExitCode, Failed> {
     permitted(args.to, args.yes_public).map_err(|why| Failed(USAGE, why))?;
     if args.source.is_some_and(|source| source.addr().is_ipv4() != args.to.is_ipv4()) {
         return Err(Failed(USAGE, "--source and --to must both be IPv4, or both IPv6".to_owned()));
     }
     let (recording, files) = hear(&args.files, &args.proxy);
     if !super::tell_problems(&files) {
-        return Err(Failed(UNREADABLE, "nothing could be read, so nothing was played".to_owned()));
+        // What is wrong with each has been said.
+        return Ok(ExitCode::from(UNREADABLE));
     }
     let options = Options {
         to: args.to,
@@ -119,7 +120,7 @@ fn play(args: &Args) -> Result<(), Failed> {
     let text = if args.json { format!("{:#}\n", account.to_json()) } else { account.to_string() };
     // A reader that has seen enough (a pager, head(1)) is no failure.
     io::stdout().write_all(text.as_bytes()).unwrap_or_default();
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Where load may go: to this machine, its networks, and those set aside for benchmarks (RFC 2544).
