@@ -55,7 +55,7 @@ enum Command {
     Config,
     /// Captures: explain them, play them again, make them up.
     #[cfg(feature = "tools")]
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  floodgate pcap analyze sick-gateway.pcap.gz")]
     Pcap(pcap::Command),
 }
 
