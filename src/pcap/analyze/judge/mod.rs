@@ -14,10 +14,13 @@ use ahash::{AHashMap, AHashSet};
 
 use super::super::Time;
 use super::evidence::{Asking, Endpoint, Evidence, Following, METHODS, Pair, Talk, Watched};
-use super::findings::{Because, Connections, Cost, Distinct, Findings, Form, Misuse, Proxy, SelfTarget, Series, Storm};
+use super::findings::{
+    Because, Connections, Cost, Counters, Distinct, Findings, Form, Misuse, Proxy, SelfTarget, Series, Storm,
+};
 use super::limits::{MISUSE, MISUSES, PLOTTED, PROXIES, ROWS, SOCKET_BYTES, TIME_WAIT_BYTES, TOP};
 
-/// What the evidence says. Files, packets and their counters are the caller's to add.
+/// What the evidence says. Files, packets and their counters are the caller's to add, but for the conversations: the verdicts
+/// name their number.
 pub(super) fn judge(evidence: &Evidence) -> Findings {
     let mut found = proxies::find(evidence);
     found.sort_by_key(|(number, because)| {
@@ -54,6 +57,7 @@ pub(super) fn judge(evidence: &Evidence) -> Findings {
         .collect();
     told.sort_by_key(|proxy| Reverse((proxy.requests, proxy.connections.total)));
     let mut findings = Findings {
+        counters: Counters { flows: evidence.conversations, ..Counters::default() },
         requests: evidence.requests,
         tunnelled: evidence.tunnelled,
         untracked: evidence.untracked,

@@ -1,7 +1,7 @@
 //! A healthy capture: one verdict, with its figures.
 
 use super::super::findings::Weight;
-use super::{End, PROXY, Scene, Side, connect, get, heaviest};
+use super::{End, ORIGIN, PROXY, Scene, Side, connect, get, heaviest};
 
 #[test]
 fn nothing_is_wrong_with_browsing() {
@@ -38,4 +38,13 @@ fn nothing_at_all_is_a_verdict_too() {
     let findings = Scene::new().findings();
     assert_eq!(findings.verdicts.len(), 1);
     heaviest(&findings, Weight::Fine, &["No proxy", "--proxy"]);
+}
+
+#[test]
+fn a_capture_without_a_proxy_is_told_with_its_figures() {
+    let mut scene = Scene::new();
+    for n in 0..7 {
+        scene.exchange(n * 1_000, 400, "192.0.2.7", ORIGIN, "GET / HTTP/1.1\r\nHost: www.example.org\r\n\r\n", 200);
+    }
+    heaviest(&scene.findings(), Weight::Fine, &["No proxy", "7 TCP conversations and 7 HTTP requests"]);
 }
