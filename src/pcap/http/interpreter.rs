@@ -18,7 +18,10 @@ use crate::pcap::stream::{Conversation, End, Interest, Listener, Side};
 /// The longest head that is put together from pieces, in bytes; servers refuse shorter ones.
 pub(super) const LONGEST_HEAD: usize = 64 * 1024;
 
-/// Bytes of all heads that are being put together, of all conversations.
+/// What such a head costs besides its bytes: its record, and the allocator's.
+const HELD_RECORD: usize = 96;
+
+/// Memory of all heads that are being put together, of all conversations, in bytes.
 pub(super) const MOST_HELD: usize = 16 * 1024 * 1024;
 
 /// Listens to conversations, and tells a [`Witness`] what was said.
@@ -26,7 +29,7 @@ pub(super) const MOST_HELD: usize = 16 * 1024 * 1024;
 pub struct Interpreter<W> {
     witness: W,
     counts: Counts,
-    /// Bytes of all heads that are being put together.
+    /// Memory of all heads that are being put together.
     pub(super) held: usize,
 }
 
@@ -106,6 +109,7 @@ impl<W: Witness> Interpreter<W> {
             }
             Some(end) => bytes.get(end..).unwrap_or_default(),
             None => {
+                self.held = self.held.saturating_add(HELD_RECORD);
                 let held = Box::new(Held { bytes: Vec::new(), began: at, searched: 0, settled: false });
                 self.more_of_head(on, state, side, at, held, bytes)
             }
@@ -183,7 +187,7 @@ impl<W: Witness> Interpreter<W> {
     }
 
     fn release(&mut self, held: &Held) {
-        self.held = self.held.saturating_sub(held.bytes.capacity());
+        self.held = self.held.saturating_sub(held.bytes.capacity().saturating_add(HELD_RECORD));
     }
 
     /// Bytes that are no message, where one was due or might have begun.

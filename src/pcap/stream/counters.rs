@@ -12,17 +12,17 @@ pub struct Limits {
     pub reset: usize,
     /// Pieces that one side may have waiting behind a hole. Beyond: the hole is given up ([`Counters::overruns`]).
     pub pieces: usize,
-    /// Bytes of memory (64 of them for each piece) that one side may have waiting. Beyond: as with `pieces`.
+    /// Bytes of memory (64 of them for each piece, and 160 for the side) that one side may have waiting. Beyond: as with `pieces`.
     pub side_bytes: usize,
     /// Bytes of memory that all may have waiting. Beyond: the side that wants to add gives its holes up.
     pub bytes: usize,
 }
 
 impl Default for Limits {
-    /// Full, the table takes about 95 MiB, without what the listener keeps of each conversation.
+    /// Full, the table takes about 50 MiB, without what the listener keeps of each conversation and what waits.
     fn default() -> Self {
         Self {
-            conversations: 1 << 18,
+            conversations: 1 << 17,
             closed: 1 << 16,
             reset: 1 << 10,
             pieces: 64,

@@ -5,8 +5,10 @@ use std::collections::VecDeque;
 use super::super::Time;
 use super::sequence::{Span, distance};
 
-/// What a piece costs besides its bytes: its record, and the allocator's.
+/// What a piece costs besides its bytes: its record, room for the next, and the allocator's.
 const RECORD: usize = 64;
+/// What a side costs besides its pieces, once one waits: a single byte behind a hole takes more than its record.
+const SIDE: usize = 160;
 
 /// The pieces of one side that wait, in order, none over another.
 #[derive(Debug, Default)]
@@ -45,9 +47,9 @@ impl Early {
         self.pieces.is_empty()
     }
 
-    /// What all pieces cost, in bytes of memory.
+    /// What all of this costs, in bytes of memory.
     pub(super) fn cost(&self) -> usize {
-        self.cost
+        if self.is_empty() { 0 } else { self.cost.saturating_add(SIDE) }
     }
 
     /// Where the first begins, and when it was captured.

@@ -171,6 +171,20 @@ fn heads_in_pieces_of_all_conversations_have_a_limit_together() {
 }
 
 #[test]
+fn heads_of_a_few_bytes_count_with_what_they_take() {
+    let Tape { mut interpreter, mut conversation, .. } = Tape::new();
+    let mut states: Vec<_> = (0..MOST_HELD / 100).map(|_| Dialogue::default()).collect();
+    for state in &mut states {
+        interpreter.bytes(&mut conversation, state, Side::Client, Time(1), b"GET /");
+    }
+    assert!(interpreter.held <= MOST_HELD && interpreter.counts().heads_crowded_out > 0);
+    for state in states {
+        interpreter.closed(&conversation, state, Time(2), End::Open);
+    }
+    assert_eq!(interpreter.held, 0);
+}
+
+#[test]
 fn an_answer_that_was_captured_before_its_request_shifts_nothing() {
     let mut tape = Tape::new();
     tape.server("HTTP/1.1 204 Zero\r\n\r\n").client("GET /0 HTTP/1.1\r\n\r\n");

@@ -194,3 +194,24 @@ fn many_conversations_need_little_memory() {
     assert_eq!(counters.resets + counters.evicted + 100, 100_000);
     assert!(counters.resets > 49_000 && counters.forgotten > 49_000);
 }
+
+/// One byte behind a hole on each connection: no bytes to speak of, but a record of each.
+#[test]
+fn single_bytes_that_wait_count_with_what_they_take() {
+    let limits = Limits { bytes: 1 << 20, ..Limits::default() };
+    let (mut streams, mut log) = (Streams::new(limits), Told::default());
+    let server = "10.0.0.1:80".parse().expect("an address");
+    for number in 0..10_000_u32 {
+        let client = SocketAddr::from((number.to_be_bytes(), 1024));
+        let mut send = |source, destination, flags, sequence, payload: &[u8]| {
+            let segment = Segment { source, destination, sequence, acknowledgement: 1, flags, payload, cut: 0 };
+            streams.segment(&mut log, Time(0), &segment);
+        };
+        send(client, server, SYN, 0, b"");
+        send(server, client, SYN | ACK, 0, b"");
+        send(server, client, ACK, 5, b"x");
+    }
+    assert!(streams.waiting() <= 1 << 20);
+    // A record each, its queue's four places, and a box around it.
+    assert!(streams.counters().overruns >= 10_000 - (1 << 20) / 224, "{:?}", streams.counters());
+}

@@ -76,11 +76,11 @@ fn too_much_that_waits_gives_holes_up() {
     assert_eq!(capture.heard(), "C(2) C'c'");
     assert_eq!((capture.counters().overruns, capture.counters().gaps), (1, 1));
 
-    let mut capture = Capture::with(Limits { side_bytes: 2 * 64 + 10, ..Limits::default() });
+    let mut capture = Capture::with(Limits { side_bytes: 160 + 2 * 64 + 10, ..Limits::default() });
     capture.handshake().c(ACK, 3, 1, "hello").c(ACK, 9, 1, "world").c(ACK, 15, 1, "!");
     assert_eq!(capture.heard(), "opened C(2) C'hello'");
 
-    let mut capture = Capture::with(Limits { bytes: 64 + 1, ..Limits::default() });
+    let mut capture = Capture::with(Limits { bytes: 160 + 64 + 1, ..Limits::default() });
     capture.handshake().s(ACK, 3, 1, "x").c(ACK, 3, 1, "y");
     assert_eq!(capture.heard(), "opened C(2) C'y'", "whoever wants to add gives up");
 }
