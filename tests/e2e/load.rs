@@ -108,6 +108,18 @@ fn a_client_without_an_answer_gives_up_and_its_waiting_counts() {
 }
 
 #[test]
+fn an_answer_without_an_end_does_not_keep_others_or_the_clock_from_their_turn() {
+    let origin = Origin::scripted(|_, mut stream, _| {
+        read_head(&mut stream);
+        let more = b"HTTP/1.1 100 Continue\r\n\r\n".repeat(10_000);
+        while stream.write_all(&more).is_ok() {}
+    });
+    let once = Class { patience: Duration::from_millis(200), ..class(Connection::New, Pace::Closed(Retry::Never)) };
+    let report = only(&plan(origin.address, LONG, once));
+    assert_eq!(count(&report, Outcome::Failed(Failure::Timeout)), 4, "{report:?}");
+}
+
+#[test]
 fn failures_have_names() {
     let closes = Origin::scripted(|_, mut stream, _| drop(read_head(&mut stream)));
     let resets = Origin::scripted(|_, mut stream, _| {
