@@ -25,7 +25,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-pub use plan::{Class, Connection, Exchange, MAX_CONNECTIONS, Pace, Plan, PlanError, Retry};
+pub use plan::{Class, Connection, Exchange, MAX_CONNECTIONS, MAX_DURATION, Pace, Plan, PlanError, Retry};
 pub use play::{Progress, play};
 pub use report::{ClassReport, Failure, Latency, Outcome, Report};
 pub use script::{Lane, Request, Rhythm, Role, Script, Step, Then};

@@ -11,7 +11,8 @@ use ahash::AHashSet;
 /// Connections of all classes together.
 pub const MAX_CONNECTIONS: usize = 262_144;
 const MAX_CLASSES: usize = 64;
-pub(super) const MAX_DURATION: Duration = Duration::from_hours(24);
+/// No plan or script is longer.
+pub const MAX_DURATION: Duration = Duration::from_hours(24);
 const MAX_RATE: u32 = 1_000_000;
 const MAX_REQUEST: usize = 1024 * 1024;
 

@@ -14,7 +14,7 @@ use super::CLASSES;
 use super::lanes::lanes;
 use super::record::{Attempt, Connection, LeftOut, Recording};
 use super::rename::{Class, Renaming};
-use crate::load::{Lane, MAX_CONNECTIONS, Request, Retry, Rhythm, Role, Script, Step, Then};
+use crate::load::{Lane, MAX_CONNECTIONS, MAX_DURATION, Request, Retry, Rhythm, Role, Script, Step, Then};
 use crate::pcap::Time;
 use crate::pcap::analyze::Told;
 
@@ -40,7 +40,7 @@ pub struct Options {
     pub pace: Pace,
     /// What becomes of attempts that name the proxy itself.
     pub retry: Retry,
-    /// When it ends at the latest; none: when the capture did, or after 10 s of a storm, and the patience on top.
+    /// When it ends at the latest; none: when the capture did, or after 10 s of a storm, and the patience on top; a day at most.
     pub duration: Option<Duration>,
     /// How long a client waits for an answer.
     pub patience: Duration,
@@ -152,7 +152,7 @@ impl Recording {
         let script = Script {
             target: options.to,
             patience: options.patience,
-            duration: options.duration.unwrap_or_else(|| length.saturating_add(options.patience)),
+            duration: options.duration.unwrap_or_else(|| length.saturating_add(options.patience).min(MAX_DURATION)),
             connections: options.connections.clamp(1, MAX_CONNECTIONS),
             copies: options.concurrency,
             classes: CLASSES.map(str::to_owned).to_vec(),
