@@ -22,7 +22,7 @@ const MAX_CLIENTS: usize = 65_536;
 const MAX_BYTES: usize = 128 * 1024 * 1024;
 /// Bytes of a body that are kept; longer ones are filled up.
 const MAX_BODY: usize = 256 * 1024;
-/// Bytes of bodies that are being told at a time; beyond, nothing of a body is kept.
+/// Bytes of bodies that are being told at a time, with their heads; beyond, nothing of a body is kept.
 const MAX_HELD: usize = 32 * 1024 * 1024;
 
 /// A request, as it was sent at least once.
@@ -129,6 +129,12 @@ impl Recorder {
         self.recording
     }
 
+    /// Bytes of bodies that are being told, with their heads.
+    #[cfg(test)]
+    pub(super) const fn held(&self) -> usize {
+        self.held
+    }
+
     /// The connection of this conversation, from its first request on; none if there are too many.
     fn connection(&mut self, of: &Conversation) -> Option<u32> {
         if let Some(open) = self.open.get(&of.number) {
@@ -199,14 +205,17 @@ impl Witness for Recorder {
         self.recording.attempts.push(Attempt { connection, request: None, at: request.began });
         let connects = request.method == b"CONNECT";
         let body = if connects { None } else { Body::announced(request.head) };
-        if body.is_none() {
-            self.keep(attempt, request.head, request.head.len(), 0);
+        let Some(open) = self.open.get_mut(&conversation.number) else { return };
+        open.connects = connects;
+        let Some(body) = body else {
+            return self.keep(attempt, request.head, request.head.len(), 0);
+        };
+        self.held = self.held.saturating_add(body.held());
+        if self.held > MAX_HELD {
+            // No body has to come for a head to stay.
+            return self.told(Some((attempt, body)));
         }
-        if let Some(open) = self.open.get_mut(&conversation.number) {
-            open.connects = connects;
-            self.held = self.held.saturating_add(body.as_ref().map_or(0, Body::held));
-            open.body = body.map(|body| (attempt, body));
-        }
+        open.body = Some((attempt, body));
     }
 
     fn body(&mut self, conversation: &Conversation, piece: &[u8]) {

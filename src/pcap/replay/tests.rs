@@ -421,3 +421,53 @@ fn only_what_was_sent_to_a_proxy_is_played_and_the_rest_is_counted() {
     assert!(why.contains("none of its 1 requests can be played: 1 not to a proxy;"), "{why}");
     assert_eq!(record(&[]).script(&options()).unwrap_err().to_string(), "there is no HTTP request in it");
 }
+
+#[test]
+fn heads_whose_bodies_never_come_are_not_hoarded() {
+    let mut recorder = Recorder::new();
+    let padding = "x".repeat(60_000);
+    for number in 0..2_000 {
+        let conversation = Conversation {
+            number,
+            client: "10.0.0.1:1001".parse().unwrap(),
+            server: PROXY.parse().unwrap(),
+            opened: ms(0),
+            midstream: false,
+            accepted: true,
+            packets: [0; 2],
+            bytes: [0; 2],
+        };
+        let head = format!("POST http://a/ HTTP/1.1\r\nContent-Length: 9\r\nX: {padding}\r\n\r\n");
+        let request = Request {
+            number: 0,
+            began: ms(0),
+            at: ms(0),
+            head: head.as_bytes(),
+            method: b"POST",
+            target: b"http://a/",
+            version: b"HTTP/1.1",
+            host: None,
+            user_agent: None,
+            to_a_proxy: false,
+            keep_alive: true,
+            tunnelled: false,
+        };
+        recorder.request(&conversation, &request);
+        assert!(recorder.held() <= 32 << 20);
+    }
+    let recording = recorder.finish([PROXY.parse().unwrap()]);
+    assert_eq!((recording.requests.len(), recording.requests[0].filler), (1, 9), "they are played all the same");
+    assert_eq!((recording.attempts.len(), recording.left_out.beyond), (2_000, 0));
+}
+
+#[test]
+fn of_a_capture_of_many_days_the_first_is_played() {
+    let day = 24 * 3_600 * 1_000;
+    let recording = record(&[
+        once("10.0.0.1:1001", 0, GOOD, Some(10), 12),
+        once("10.0.0.1:1002", 3 * day, GOOD, Some(3 * day + 10), 3 * day + 12),
+    ]);
+    assert_eq!(script(&recording, &options()).duration, Duration::from_millis(day));
+    let fast = script(&recording, &Options { pace: Pace::Times(3_000.0), ..options() });
+    assert_eq!(fast.duration, Duration::from_millis(day / 1_000 + 5_000));
+}
