@@ -1,7 +1,7 @@
 //! The command line: commands, flags, exit codes, signals.
 //!
 //! Owns: what the terminal shows. Called by: `main`. Never: serves anything itself.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the room that talks to the terminal")]
+#![expect(clippy::print_stderr, reason = "this is the room that talks to the terminal")]
 
 #[cfg(feature = "tools")]
 mod pcap;
@@ -85,11 +85,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Cli { command: Command::Check(args) }) => check(&args),
         #[cfg(feature = "tools")]
         Ok(Cli { command: Command::Pcap(command) }) => command.run(),
-        Ok(Cli { command: Command::Config }) => {
-            // A reader that has seen enough (a pager, head(1)) is no failure.
-            io::stdout().write_all(config::print().as_bytes()).unwrap_or_default();
-            ExitCode::SUCCESS
-        }
+        Ok(Cli { command: Command::Config }) => print(&config::print()),
         Err(error) => {
             // Help and version are results; everything else is wrong use.
             let code = if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
@@ -99,14 +95,25 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// Prints a result, to the last byte: a disk that is full is told.
+fn print(result: &str) -> ExitCode {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(result.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // A reader that has seen enough (a pager, head(1)) is no failure.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("floodgate: standard output: {error}; the result is cut short: write it elsewhere");
+            ExitCode::from(FAILURE)
+        }
+    }
+}
+
 fn check(args: &ConfigArgs) -> ExitCode {
     match config::load(args.config.as_deref(), &Overrides::default()) {
-        Ok(_) => {
-            println!("ok");
-            ExitCode::SUCCESS
-        }
+        Ok(_) => print("ok\n"),
         Err(LoadError::Invalid { problems, .. }) => {
-            println!("{problems}");
+            print(&format!("{problems}\n"));
             ExitCode::from(FAILURE)
         }
         Err(error) => {

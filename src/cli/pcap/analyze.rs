@@ -1,11 +1,10 @@
 //! `floodgate pcap analyze`.
 
 use std::fs;
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::cli::{FAILURE, UNREADABLE};
+use crate::cli::{FAILURE, UNREADABLE, print};
 use crate::pcap::analyze::{Options, Told, analyze, show};
 
 #[derive(clap::Args, Debug)]
@@ -35,8 +34,5 @@ pub(super) fn run(args: &Args) -> ExitCode {
         eprintln!("floodgate: {}: {error}; name a file that can be written with --plot", path.display());
         return ExitCode::from(FAILURE);
     }
-    let result = if args.json { show::json(&findings) } else { show::text(&findings) };
-    // A reader that has seen enough (a pager, head(1)) is no failure.
-    io::stdout().write_all(result.as_bytes()).unwrap_or_default();
-    ExitCode::SUCCESS
+    print(&if args.json { show::json(&findings) } else { show::text(&findings) })
 }

@@ -1,6 +1,6 @@
 //! `floodgate pcap replay`.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::super::{FAILURE, UNREADABLE, USAGE};
+use super::super::{FAILURE, UNREADABLE, USAGE, print};
 use crate::load::{self, Progress, Report, Retry, Script};
 use crate::net::Class;
 use crate::net::class::class;
@@ -49,7 +49,7 @@ pub(in crate::cli) struct Args {
     /// try again at once; or after so many milliseconds.
     #[arg(long, value_name = "none|instant|MS", default_value = "none", value_parser = retry)]
     retry: Retry,
-    /// End after so many seconds [default: the capture's length, or 10 with --retry, and the time-out on top].
+    /// End after so many seconds [default: the capture's length, or 10 with --retry, and the time-out on top; a day at most].
     #[arg(long, value_name = "S", value_parser = seconds)]
     duration: Option<Duration>,
     /// How many seconds a client waits for an answer.
@@ -79,6 +79,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
 /// The exit code, and one line that says what to do.
 struct Failed(u8, String);
 
+/// Plays, and tells what came of it.
 fn play(args: &Args) -> Result<ExitCode, Failed> {
     permitted(args.to, args.yes_public).map_err(|why| Failed(USAGE, why))?;
     if args.source.is_some_and(|source| source.addr().is_ipv4() != args.to.is_ipv4()) {
@@ -117,10 +118,7 @@ fn play(args: &Args) -> Result<ExitCode, Failed> {
     }
     let report = live(script).map_err(|why| Failed(FAILURE, why))?;
     let account = Account { options: &options, cast: &cast, report: &report };
-    let text = if args.json { format!("{:#}\n", account.to_json()) } else { account.to_string() };
-    // A reader that has seen enough (a pager, head(1)) is no failure.
-    io::stdout().write_all(text.as_bytes()).unwrap_or_default();
-    Ok(ExitCode::SUCCESS)
+    Ok(print(&if args.json { format!("{:#}\n", account.to_json()) } else { account.to_string() }))
 }
 
 /// Where load may go: to this machine, its networks, and those set aside for benchmarks (RFC 2544).
