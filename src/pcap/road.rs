@@ -122,7 +122,9 @@ impl<W: Witness> Road<W> {
         if untold > 0 {
             problems.push(format!("and {untold} more places"));
         }
-        self.passed.files.push(File { name, packets: counters.frames, problems, readable: true });
+        // A header with nothing but nonsense behind it was no more readable than nonsense alone.
+        let readable = counters.frames > 0 || counters.damages == 0;
+        self.passed.files.push(File { name, packets: counters.frames, problems, readable });
     }
 
     fn unreadable(&mut self, name: String, error: &ReadError) {

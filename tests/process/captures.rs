@@ -1,8 +1,10 @@
 //! `floodgate pcap`: made-up captures, and what is found in them.
 
 use std::fs;
+use std::io::Write;
+use std::process::{Command, Stdio};
 
-use crate::rig::command;
+use crate::rig::{BINARY, command};
 
 fn run(arguments: &[&str]) -> (i32, Vec<u8>, String) {
     let output = command(arguments, b"");
@@ -72,5 +74,38 @@ fn what_goes_wrong_has_its_exit_code_and_one_line() {
         let (code, stdout, stderr) = run(arguments);
         assert_eq!((code, stdout.len()), (64, 0), "{stderr}");
         assert!(stderr.contains(named), "{named} is not in {stderr}");
+    }
+}
+
+#[test]
+fn a_capture_of_which_no_packet_can_be_read_is_unreadable() {
+    let capture = command(["pcap", "synth", "startup-burst", "-o", "-"], b"").stdout;
+    let (header, _) = capture.split_at(24);
+    for (input, expected) in [(header.to_vec(), 0), ([header, &[0; 4096]].concat(), 65)] {
+        let output = command(["pcap", "analyze", "-"], &input);
+        assert_eq!(output.status.code(), Some(expected), "{output:?}");
+        assert_eq!(output.stdout.is_empty(), expected == 65, "{output:?}");
+    }
+}
+
+#[test]
+fn a_result_that_finds_no_room_is_a_failure_and_a_reader_who_has_enough_is_none() {
+    for arguments in [&["pcap", "analyze", "-"][..], &["config"], &["check"]] {
+        for (to, expected) in [("/dev/full", 1), ("a closed pipe", 0)] {
+            let stdout: Stdio = if to == "/dev/full" {
+                fs::File::options().write(true).open(to).unwrap().into()
+            } else {
+                std::io::pipe().unwrap().1.into()
+            };
+            let mut child = Command::new(BINARY);
+            child.args(arguments).stdin(Stdio::piped()).stdout(stdout).stderr(Stdio::piped());
+            let mut child = child.spawn().unwrap();
+            let capture = command(["pcap", "synth", "startup-burst", "-o", "-"], b"").stdout;
+            child.stdin.take().unwrap().write_all(&capture).unwrap_or_default();
+            let output = child.wait_with_output().unwrap();
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(expected), "{arguments:?} to {to}: {stderr}");
+            assert_eq!(stderr.lines().count(), usize::from(expected == 1), "{stderr}");
+        }
     }
 }
