@@ -166,6 +166,7 @@ async fn converse(stream: &TcpStream, request: &[u8], filler: u64, tally: &Tally
             let interest = if unsent.is_empty() { Interest::READABLE } else { Interest::READABLE | Interest::WRITABLE };
             stream.ready(interest).await.map_err(|error| (unheard, error.into()))?;
         }
+        let mut full = false;
         let reply = SCRAP_BUFFER.with_borrow_mut(|scrap| {
             let read = if broken.is_some() {
                 rustix::io::read(stream, &mut **scrap).map_err(io::Error::from)
@@ -176,6 +177,7 @@ async fn converse(stream: &TcpStream, request: &[u8], filler: u64, tally: &Tally
                 Ok(0) => answer.end().map(Some),
                 Ok(n) => {
                     unheard = false;
+                    full = n == scrap.len();
                     tally.received(n);
                     answer.feed(scrap.get(..n).unwrap_or_default())
                 }
@@ -188,6 +190,7 @@ async fn converse(stream: &TcpStream, request: &[u8], filler: u64, tally: &Tally
             (_, Some(error)) => return Err((unheard, error.into())),
             (Err(failure), None) => return Err((unheard, failure)),
             // An answer without an end is always there to be read: without this nobody else, no timer and no signal gets a turn.
+            (Ok(None), None) if full => yield_now().await,
             (Ok(None), None) => consume_budget().await,
         }
     }
