@@ -5,6 +5,7 @@ use std::fmt::{self, Write as _};
 
 use super::super::findings::{Findings, Proxy, Relation, SelfTarget, Storm, Verdict, Weight};
 use super::super::limits::{SOCKET_BYTES, TIME_WAIT_BYTES};
+use crate::http1::target::{Authority, Host};
 
 /// Ports that `destinations.connect-ports` opens by default.
 const CONNECT_PORTS: [u16; 3] = [443, 80, 8443];
@@ -194,7 +195,7 @@ fn self_target(proxy: &Proxy) -> Option<Verdict> {
             "Nothing has to be set for an address of the gateway's own interfaces: floodgate refuses these by itself. For others \
              of its addresses and names set [self] aliases; if a service of the box is really meant, [self] allow = \
              [\"{}:PORT\"]. On the clients, exclude {} from the proxy settings.",
-            proxy.endpoint.ip(),
+            Host::Address(proxy.endpoint.ip()),
             proxy.endpoint.ip()
         ),
     })
@@ -325,12 +326,25 @@ fn failing(proxy: &Proxy) -> Option<Verdict> {
             listed("destination", dead.iter().map(|(name, ..)| cut(name)))
         ),
         evidence: format!("{all} requests were answered 502, 503 or 504; for {} {failed} of {asked}.", cut(first)),
-        remedy: format!(
-            "If nobody needs it: destinations.deny = [\"{}\"]. Otherwise a shorter upstream.connect-timeout frees the box \
-             sooner.",
-            cut(first.rsplit_once(':').map_or(first.as_str(), |(host, _)| host))
-        ),
+        remedy: match deniable(first) {
+            Some(host) => format!(
+                "If nobody needs it: destinations.deny = [\"{host}\"]. Otherwise a shorter upstream.connect-timeout frees the \
+                 box sooner."
+            ),
+            None => "A shorter upstream.connect-timeout frees the box sooner.".into(),
+        },
     })
+}
+
+/// The host of an authority as `destinations.deny` takes it; none if it is no name and no address, as clients send them.
+fn deniable(authority: &str) -> Option<String> {
+    let host = Authority::parse(authority.as_bytes()).ok()?.host;
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let fits = match &host {
+        Host::Name(name) => name.bytes().all(is_letter),
+        Host::Address(_) => true,
+    };
+    fits.then(|| host.to_string())
 }
 
 fn slow(proxy: &Proxy) -> Option<Verdict> {

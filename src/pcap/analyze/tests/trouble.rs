@@ -162,3 +162,41 @@ fn what_was_reset_is_open_no_longer_though_its_end_is_told_later() {
     assert_eq!((proxy.connections.peak, proxy.cost.sockets, proxy.busiest.unwrap().1), (2, 2, 2));
     assert_eq!((proxy.connections.reset_by_client, proxy.answers.never), (50, 51));
 }
+
+#[test]
+fn a_capture_of_one_direction_does_not_blame_the_proxy() {
+    let mut scene = Scene::new();
+    for n in 0..40 {
+        let mut talk = scene.call(n * 1_000_000, "10.1.1.1", PROXY);
+        scene.ask(&mut talk, n * 1_000_000, &connect("www.example.com:443"));
+        scene.close(talk, n * 1_000_000 + 9_000_000, End::Open);
+    }
+    let findings = scene.findings();
+    assert_eq!(findings.proxies[0].answers.never, 0);
+    heaviest(&findings, Weight::Fine, &["Nothing wrong"]);
+}
+
+#[test]
+fn every_setting_that_is_proposed_can_be_set() {
+    for (target, deny) in [
+        ("update.example.net:443", Some("\"update.example.net\"")),
+        ("[2001:db8::1]:443", Some("\"[2001:db8::1]\"")),
+        ("203.0.113.9:443", Some("\"203.0.113.9\"")),
+        ("what<is>that:443", None),
+    ] {
+        let mut scene = Scene::new();
+        for n in 0..30 {
+            scene.exchange(n * 1_000_000, 900, "10.1.1.1", PROXY, &connect(target), 502);
+        }
+        let findings = scene.findings();
+        let dead = findings.verdicts.iter().find(|verdict| verdict.cause.contains("cannot be reached")).unwrap();
+        let proposed = dead.remedy.split_once("destinations.deny = [").and_then(|(_, rest)| rest.split(']').next());
+        let expected = deny.map(|deny| deny.split(']').next().unwrap());
+        assert_eq!(proposed, expected, "{target}: {}", dead.remedy);
+    }
+    let mut scene = Scene::new();
+    for n in 0..30 {
+        scene.exchange(n * 1_000_000, 900, "fd00::21", "[fd00::5:2]:3128", &get("http://[fd00::5:2]/"), 404);
+    }
+    heaviest(&scene.findings(), Weight::Warning, &["[self] allow = [\"[fd00::5:2]:PORT\"]"]);
+}
