@@ -187,7 +187,8 @@ impl Evidence {
             talk.answers.answered += 1;
             talk.answers.refused += u64::from(refused);
             talk.answers.late += u64::from(late);
-            let not_spoken = matches!(answer.status, 400 | 404 | 405 | 501);
+            // Web servers also send whoever asks them for anything somewhere else.
+            let not_spoken = matches!(answer.status, 300..400 | 400 | 404 | 405 | 501);
             talk.connects_not_spoken += u64::from(latest && live.latest.means == Means::Connect && not_spoken);
             talk.proxy_fields_answered += u64::from(latest && live.latest.means == Means::Proxy);
         }
@@ -273,7 +274,9 @@ impl Evidence {
         if endpoint.is_spoken_to()
             && let Some(talk) = endpoint.talk(&mut self.talks)
         {
-            talk.answers.never += u64::from(unanswered.saturating_sub(live.latest.torn.into()));
+            // Where nothing of the server was captured, that says nothing about it.
+            let never = if received > 0 { unanswered.saturating_sub(live.latest.torn.into()) } else { 0 };
+            talk.answers.never += u64::from(never);
             talk.answers.slow_heads += u64::from(live.latest.torn && at.since(live.attempt.began) > LATE);
             talk.silent += u64::from(live.requests == 0 && heard && matches!(end, End::Finished(_)));
             talk.reset_by_client += u64::from(heard && end == End::Reset(Side::Client));

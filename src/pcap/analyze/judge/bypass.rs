@@ -89,7 +89,8 @@ impl Case<'_> {
         }
         let asked = self.asked();
         let mut names: AHashMap<u32, Vec<&Host>> = past.iter().map(|(pair, ..)| (pair.endpoint, Vec::new())).collect();
-        for asking in &evidence.askings.rows {
+        // CONNECT names whom a server is to call, not the server.
+        for asking in evidence.askings.rows.iter().filter(|asking| asking.form != Form::Authority) {
             if let (Some(names), Some(authority)) = (names.get_mut(&asking.endpoint), &asking.authority)
                 && matches!(authority.host, Host::Name(_))
             {

@@ -122,7 +122,8 @@ fn of_proxy(page: &mut Page, proxy: &Proxy) {
         ("late", proxy.answers.late),
         ("slow heads", proxy.answers.slow_heads),
     ]);
-    page.paragraph("  answers   ", &format!("{}{unusual}", list(proxy.statuses.iter().copied())));
+    let statuses = if proxy.statuses.is_empty() { "none".into() } else { list(proxy.statuses.iter().copied()) };
+    page.paragraph("  answers   ", &format!("{statuses}{unusual}"));
     let unusual = list_of_some(&[
         ("refused", connections.refused),
         ("not accepted", connections.unanswered),

@@ -1,6 +1,6 @@
 //! Which endpoints are proxies, and which are not.
 
-use super::super::findings::{Because, Form, Weight};
+use super::super::findings::{Because, Form, Relation, Weight};
 use super::{ORIGIN, PROXY, Scene, connect, get, heaviest};
 
 fn because(scene: Scene) -> Option<Because> {
@@ -181,4 +181,18 @@ fn what_was_asked_is_counted() {
     assert_eq!(proxy.connect_others, 0);
     assert_eq!(proxy.failing, [("www.example.org:8883".to_owned(), 1, 1)]);
     assert_eq!((proxy.answers.answered, proxy.answers.refused, proxy.answers.never), (7, 2, 0));
+}
+
+#[test]
+fn a_web_server_that_redirects_a_connect_is_no_proxy_and_a_connect_names_no_server() {
+    let mut scene = Scene::new();
+    for n in 0..20 {
+        scene.exchange(n * 1_000, 900, "192.0.2.66", "203.0.113.80:80", &connect("www.example.com:443"), 301);
+    }
+    assert!(scene.findings().proxies.is_empty());
+    let mut scene = Scene::new();
+    scene.exchange(0, 900, "192.0.2.66", PROXY, &connect("www.example.com:443"), 200);
+    scene.exchange(1_000, 900, "192.0.2.66", "203.0.113.80:80", &connect("www.example.com:443"), 405);
+    let bypass = scene.proxy().bypass;
+    assert_eq!((bypass[0].relation, &bypass[0].host), (Relation::Other, &None), "{bypass:?}");
 }
