@@ -43,6 +43,8 @@ pub(super) struct Evidence {
     pub(super) tunnelled: u64,
     pub(super) conversations: u64,
     pub(super) untracked: u64,
+    /// Conversations with bytes of one side, and not a packet of the other.
+    pub(super) one_sided: u64,
     /// Addresses that were asked for at an endpoint.
     wanted: AHashMap<SocketAddr, u32>,
     keys: RandomState,
@@ -147,6 +149,8 @@ impl Witness for Gatherer {
     }
 
     fn closed(&mut self, conversation: &Conversation, at: Time, end: End, unanswered: u32) {
+        let Conversation { packets, bytes, .. } = conversation;
+        self.evidence.one_sided += u64::from(packets.contains(&0) && *bytes != [0, 0]);
         match self.open.remove(&conversation.number) {
             Some(live) => {
                 self.evidence.ended(live, conversation, at, end, unanswered);

@@ -65,7 +65,7 @@ pub(super) fn judge(evidence: &Evidence) -> Findings {
         more_proxies,
         ..Findings::default()
     };
-    findings.verdicts = verdict::verdicts(&findings, evidence.absent());
+    findings.verdicts = verdict::verdicts(&findings, evidence.absent(), evidence.one_sided);
     findings
 }
 

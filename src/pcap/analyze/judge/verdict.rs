@@ -20,8 +20,9 @@ const GOOD_SHARE: u64 = 5;
 /// So few of something are no pattern.
 const FEW: u64 = 10;
 
-/// The verdicts on findings that are complete but for them; `absent`: proxies that were told, and never seen.
-pub(super) fn verdicts(findings: &Findings, absent: Vec<String>) -> Vec<Verdict> {
+/// The verdicts on findings that are complete but for them; `absent`: proxies that were told, and never seen; `one_sided`: so many
+/// conversations have one direction only.
+pub(super) fn verdicts(findings: &Findings, absent: Vec<String>, one_sided: u64) -> Vec<Verdict> {
     let mut verdicts: Vec<Verdict> = findings.proxies.iter().flat_map(of_proxy).flatten().collect();
     verdicts.extend(absent.into_iter().map(|told| Verdict {
         weight: Weight::Warning,
@@ -29,6 +30,18 @@ pub(super) fn verdicts(findings: &Findings, absent: Vec<String>) -> Vec<Verdict>
         evidence: format!("Not one conversation with {told}."),
         remedy: "Check the address; capture on the interface that faces its clients.".into(),
     }));
+    if one_sided >= FEW && one_sided.saturating_mul(2) >= findings.counters.flows {
+        verdicts.push(Verdict {
+            weight: Weight::Warning,
+            cause: "The capture has one direction of most conversations.".into(),
+            evidence: format!(
+                "{one_sided} of {} have bytes of one side, and not a packet of the other: what was answered, and when they \
+                 ended, cannot be told.",
+                count(findings.counters.flows, "conversation")
+            ),
+            remedy: "Capture both directions: on the box itself, or where its whole traffic passes.".into(),
+        });
+    }
     if findings.more_proxies > 0 {
         verdicts.push(Verdict {
             weight: Weight::Note,
