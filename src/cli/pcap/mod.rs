@@ -40,7 +40,7 @@ fn tell_problems(files: &[File]) -> bool {
     for File { name, problems, .. } in files {
         let name = if name == "-" { "standard input" } else { name };
         for problem in problems {
-            eprintln!("floodgate: {name}: {problem}");
+            eprintln!("floodgate: {}: {problem}", name.escape_debug());
         }
     }
     files.iter().any(|file| file.readable)
