@@ -106,14 +106,7 @@ impl Legacy {
                 return Step::End;
             };
             // Captures that were simply joined, one file after the other, are not damaged.
-            if super::begins(window) {
-                return Step::Restart;
-            }
-            let offset = window.offset();
-            window.advance(1);
-            self.search(window);
-            ledger.damage(offset, window.offset() - offset, &fault);
-            if super::begins(window) {
+            if super::skip(window, ledger, &fault, super::begins, |window| self.search(window)) {
                 return Step::Restart;
             }
         }
@@ -191,21 +184,7 @@ impl Legacy {
 
     /// Moves on to the next place that is proved to be the begin of a record or of a capture, or to the end.
     fn search<R: Read>(&self, window: &mut Window<R>) {
-        loop {
-            window.has(AHEAD);
-            let bytes = window.bytes();
-            // Without the bytes ahead, what a place is found to be would depend on how the file arrives.
-            let places = if window.ended() { bytes.len() } else { bytes.len().saturating_sub(AHEAD - 1) };
-            let found = (0..places).find(|&at| {
-                let rest = bytes.get(at..).unwrap_or_default();
-                super::capture_begins(rest) || self.is_record(rest, window.ended())
-            });
-            let searched = found.unwrap_or(places);
-            window.advance(searched);
-            if found.is_some() || window.len() == 0 {
-                return;
-            }
-        }
+        super::search(window, AHEAD, |rest, last| super::capture_begins(rest) || self.is_record(rest, last));
     }
 
     /// Whether `bytes` begin with records beyond doubt. `last`: nothing follows them.

@@ -181,3 +181,37 @@ fn legacy_begins<R: Read>(window: &mut Window<R>) -> bool {
 fn capture_begins(bytes: &[u8]) -> bool {
     legacy::begins(bytes) || ng::section(bytes).is_some()
 }
+
+/// Goes on after a fault: leaves out what makes no sense, up to where `search` ends. True if another capture begins, in which case
+/// there may have been no fault at all.
+fn skip<R: Read>(
+    window: &mut Window<R>,
+    ledger: &mut Ledger,
+    fault: &Fault,
+    begins: impl Fn(&mut Window<R>) -> bool,
+    search: impl FnOnce(&mut Window<R>),
+) -> bool {
+    if begins(window) {
+        return true;
+    }
+    let offset = window.offset();
+    window.advance(1);
+    search(window);
+    ledger.damage(offset, window.offset() - offset, fault);
+    begins(window)
+}
+
+/// Moves on to the next place of which `is_place` is true, or to the end. It is told what follows, and whether that is all.
+fn search<R: Read>(window: &mut Window<R>, ahead: usize, is_place: impl Fn(&[u8], bool) -> bool) {
+    loop {
+        window.has(ahead);
+        let (bytes, ended) = (window.bytes(), window.ended());
+        // Without the bytes ahead, what a place is found to be would depend on how the file arrives.
+        let places = if ended { bytes.len() } else { bytes.len().saturating_sub(ahead - 1) };
+        let found = (0..places).find(|&at| is_place(bytes.get(at..).unwrap_or_default(), ended));
+        window.advance(found.unwrap_or(places));
+        if found.is_some() || window.len() == 0 {
+            return;
+        }
+    }
+}

@@ -140,14 +140,7 @@ impl Section {
                 }
                 Err(fault) => fault,
             };
-            if super::legacy_begins(window) {
-                return Step::Restart;
-            }
-            let offset = window.offset();
-            window.advance(1);
-            self.search(window);
-            ledger.damage(offset, window.offset() - offset, &fault);
-            if super::legacy_begins(window) {
+            if super::skip(window, ledger, &fault, super::legacy_begins, |window| self.search(window)) {
                 return Step::Restart;
             }
         }
@@ -244,20 +237,7 @@ impl Section {
 
     /// Moves on to the next place where a block of a known type begins whose lengths agree, or another capture, or to the end.
     fn search<R: Read>(&self, window: &mut Window<R>) {
-        loop {
-            window.has(AHEAD);
-            let bytes = window.bytes();
-            // Without the bytes ahead, what a place is found to be would depend on how the file arrives.
-            let places = if window.ended() { bytes.len() } else { bytes.len().saturating_sub(AHEAD - 1) };
-            let found = (0..places).find(|&at| {
-                let rest = bytes.get(at..).unwrap_or_default();
-                self.is_block(rest) || super::legacy::begins(rest)
-            });
-            window.advance(found.unwrap_or(places));
-            if found.is_some() || window.len() == 0 {
-                return;
-            }
-        }
+        super::search(window, AHEAD, |rest, _| self.is_block(rest) || super::legacy::begins(rest));
     }
 
     /// Whether `bytes` begin with a block beyond doubt.

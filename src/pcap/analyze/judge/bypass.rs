@@ -8,7 +8,7 @@ use ahash::{AHashMap, AHashSet};
 use crate::http1::target::Host;
 use crate::net::class::{Class, class};
 
-use super::super::findings::{Bypass, Form, Relation};
+use super::super::findings::{Bypass, Form, Onward, Relation};
 use super::super::limits::ROWS;
 use super::Case;
 
@@ -74,7 +74,7 @@ impl Asked {
 }
 
 impl Case<'_> {
-    pub(super) fn bypass(&self) -> Vec<Bypass> {
+    pub(super) fn bypass(&self, onward: &Onward) -> Vec<Bypass> {
         let evidence = self.evidence;
         let clients: AHashSet<u32> = self.pairs.iter().map(|pair| pair.client).collect();
         let of_a_box = |ip: IpAddr| self.boxes.contains(&ip);
@@ -87,7 +87,7 @@ impl Case<'_> {
         if past.is_empty() {
             return Vec::new();
         }
-        let asked = self.asked();
+        let asked = self.asked(onward);
         let mut names: AHashMap<u32, Vec<&Host>> = past.iter().map(|(pair, ..)| (pair.endpoint, Vec::new())).collect();
         // CONNECT names whom a server is to call, not the server.
         for asking in evidence.askings.rows.iter().filter(|asking| asking.form != Form::Authority) {
@@ -124,13 +124,13 @@ impl Case<'_> {
     }
 
     /// Hosts that were asked for through this proxy, and addresses that it called.
-    fn asked(&self) -> Asked {
+    fn asked(&self, onward: &Onward) -> Asked {
         let mut asked = Asked::default();
         let proxied = self.askings.iter().filter(|asking| matches!(asking.form, Form::Absolute | Form::Authority));
         for authority in proxied.filter(|asking| asking.kind.is_none()).filter_map(|asking| asking.authority.as_ref()) {
             asked.add(&authority.host);
         }
-        for (to, ..) in self.onward().destinations {
+        for (to, ..) in &onward.destinations {
             asked.add(&Host::Address(to.ip()));
         }
         asked

@@ -113,7 +113,7 @@ impl Case<'_> {
             self_target: self.self_target(),
             storms: self.storms(),
             cost: self.cost(talk),
-            bypass: self.bypass(),
+            bypass: self.bypass(&onward),
             keep_alive_misuse: self.misuse(),
             onward,
             series: self.series(),
