@@ -31,6 +31,7 @@ pub(crate) async fn run(shared: Arc<Shared>, kernel: Arc<ArcSwapOption<KernelVie
         said.absences(&view);
         said.accept_errors(shared.counters.accept_errors.load(Relaxed));
         kernel.store(Some(Arc::new(view)));
+        shared.guard.book.tick(shared.guard.clock.now(), |_, _| {});
         report_refusals(&shared);
         if tick.is_multiple_of(FORGET) {
             let rules = shared.rules.load();

@@ -17,8 +17,9 @@ use tracing::{info, warn};
 use crate::admin::{self, Board, ClientRow};
 use crate::config::Settings;
 use crate::control;
-use crate::guard::{Capacity, ClientBook};
+use crate::guard::{Capacity, Guard};
 use crate::kernel::view::KernelView;
+use crate::net::close;
 use crate::net::listener::{in_use, listen, no_ipv6};
 use crate::net::loops::Loops;
 use crate::net::own::{self, OwnAddresses};
@@ -117,7 +118,7 @@ impl Gateway {
                 OwnAddresses::read().map_err(trying("cannot read the own addresses"))?,
             )),
             loops: Arc::new(Loops::default()),
-            book: Arc::new(ClientBook::default()),
+            guard: Guard::new(settings.limits.clients_tracked, close::may_vanish()),
             capacity,
             counters: Arc::clone(&counters),
             refusals: Arc::default(),
@@ -163,6 +164,7 @@ impl Gateway {
             tokio::spawn(async move {
                 lingers.lingering.run(|| lingers.shared.is_lean(), crate::proxy::Refused::closed).await;
             });
+            tokio::spawn(crate::proxy::hold(Arc::clone(&worker)));
             tokio::spawn(async move { worker.pool.sweep(&worker.shared.counters).await });
         })
     }
@@ -187,8 +189,7 @@ impl Gateway {
     }
 
     fn board(&self, kernel: Arc<ArcSwapOption<KernelView>>) -> Board {
-        let (tracked, shared, book) =
-            (Arc::clone(&self.shared), Arc::clone(&self.shared), Arc::clone(&self.shared.book));
+        let (tracked, shared, book) = (Arc::clone(&self.shared), Arc::clone(&self.shared), Arc::clone(&self.shared));
         Board {
             counters: Arc::clone(&self.counters),
             kernel,
@@ -199,17 +200,17 @@ impl Gateway {
             draining: self.shared.drain.flag(),
             refusals: Arc::clone(&self.shared.refusals),
             access: self.shared.access.clone(),
-            clients_tracked: Arc::new(move || tracked.rules.load().request_rate.tracked()),
+            clients_tracked: Arc::new(move || tracked.guard.book.tracked()),
             buckets_shared: Arc::new(move || {
                 let rules = shared.rules.load();
-                rules.connection_rate.overflowed() + rules.request_rate.overflowed()
+                rules.connection_rate.overflowed() + rules.request_rate.overflowed() + shared.guard.book.overflowed()
             }),
             clients: Arc::new(move |n| {
                 let row = |(client, sockets): (crate::net::ClientKey, u32)| ClientRow {
                     address: client.to_string(),
                     sockets,
                 };
-                book.top(n).into_iter().map(row).collect()
+                book.guard.book.top(n).into_iter().map(row).collect()
             }),
         }
     }
@@ -240,6 +241,7 @@ impl Gateway {
         let old = self.shared.rules.load();
         let rules = Rules::new(Arc::clone(&settings), Some(&old), &self.shared.capacity, Arc::clone(&self.counters))
             .map_err(trying("resolver"))?;
+        self.shared.guard.book.resize(settings.limits.clients_tracked);
         self.shared.rules.store(Arc::new(rules));
         self.settings.store(settings);
         self.counters.reloads_applied.fetch_add(1, Relaxed);

@@ -2,11 +2,10 @@
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 
 use criterion::Criterion;
 use floodgate::config::Settings;
-use floodgate::guard::{ClientBook, Limiter};
+use floodgate::guard::{ClientBook, Limiter, Moment};
 use floodgate::net::ClientKey;
 use floodgate::outcome::RequestEnd;
 use floodgate::telemetry::refusals::Refusals;
@@ -40,8 +39,8 @@ pub(crate) fn bench(c: &mut Criterion) {
         b.iter(|| full.allows(black_box(client)));
     });
 
-    let book = Arc::new(ClientBook::default());
-    c.bench_function("client book: come and go", |b| b.iter(|| drop(book.enter(ClientKey::new(next())))));
+    let (book, now) = (ClientBook::new(65_536), Moment::from_millis(0));
+    c.bench_function("client book: come and go", |b| b.iter(|| drop(book.enter(ClientKey::new(next()), now))));
 
     let refusals = Refusals::new();
     c.bench_function("table of refusals: a known client", |b| {

@@ -14,7 +14,7 @@ use super::keys::{self, KEYS, Key, Listed, NOT_BUILT, SECTIONS};
 use super::kinds::{Found, Kind, not_expected};
 use super::problem::{Fault, MAX_PROBLEMS, Problem, Problems, shown};
 use super::settings::{
-    Admin, Clients, Destinations, HostName, Limits, Listener, Log, Own, Runtime, Settings, Timeouts, Upstream,
+    Admin, Clients, Destinations, Guard, HostName, Limits, Listener, Log, Own, Runtime, Settings, Timeouts, Upstream,
 };
 
 /// At most so many listeners: each costs a socket and a task on every worker.
@@ -103,6 +103,13 @@ fn settings(file: &mut File<'_>) -> Settings {
             deny: file.read(&keys::DESTINATIONS_DENY),
         },
         limits: limits(file),
+        guard: Guard {
+            mode: file.read(&keys::GUARD_MODE),
+            ladder: file.read(&keys::GUARD_LADDER),
+            stall: file.read(&keys::GUARD_STALL),
+            fence: file.read(&keys::GUARD_FENCE),
+            hold_memory: file.read(&keys::HOLD_MEMORY),
+        },
         timeouts: timeouts(file),
         upstream: upstream(file),
         log: Log {

@@ -11,7 +11,10 @@ use tracing::level_filters::LevelFilter;
 use super::hosts;
 use super::kinds::{Choice, Count, Kind, List, PortList, Size, Span, Text};
 use super::problem::Fault;
-use super::settings::{AccessFormat, AccessTarget, DestinationRule, HostName, HostPort, Rate, Settings};
+use super::settings::{
+    AccessFormat, AccessTarget, DestinationRule, FenceChoice, GuardMode, HostName, HostPort, LadderMode, Rate,
+    Settings, StallChoice,
+};
 use super::units;
 
 /// A key and how its value is read.
@@ -71,13 +74,14 @@ pub(super) const SECTIONS: &[(&str, &str)] = &[
         "What may be reached. Loopback, link-local and private destinations are denied unless allowed here.",
     ),
     ("limits", "Per client (an IPv4 address, an IPv6 /64) and for the box."),
+    ("guard", "What happens to clients that come back at once when they are refused: answer, stall, fence."),
     ("timeouts", "How long a client may take."),
     ("upstream", "Connections to destinations."),
     ("log", "Access log and diagnostics."),
 ];
 
 /// Keys of later versions: an error that says so. An empty name stands for all of the table.
-pub(super) const NOT_BUILT: &[(&str, &str)] = &[("guard", ""), ("alarm", ""), ("admin", "token-file")];
+pub(super) const NOT_BUILT: &[(&str, &str)] = &[("alarm", ""), ("admin", "token-file")];
 
 /// The addresses listened on if the file has no `[[listener]]`, as TOML.
 pub(super) const LISTENERS: [&str; 2] = [LISTENER_ADDRESS.row.default, r#""[::]:3128""#];
@@ -175,6 +179,27 @@ keys! {
     TARGET_SIZE: Size = ["limits" "target-size" = r#""8KiB""#] Size { min: 8_000, max: 60 << 10 };
     /// Fields of a head; a request with more is answered 431.
     HEAD_FIELDS: Count<usize> = ["limits" "head-fields" = "100"] Count { min: 1, max: 128 };
+
+    /// "enforce", or "observe": everybody is answered, and it is reported who would have been stalled or fenced.
+    GUARD_MODE: Choice<GuardMode> = ["guard" "mode" = r#""enforce""#]
+        Choice(&[("enforce", GuardMode::Enforce), ("observe", GuardMode::Observe)]);
+    /// "auto", or "answer": never stall or fence, for measurements.
+    GUARD_LADDER: Choice<LadderMode> = ["guard" "ladder" = r#""auto""#]
+        Choice(&[("auto", LadderMode::Auto), ("answer", LadderMode::Answer)]);
+    /// How a storm is stalled: "drop" frees our socket without a word to the client and needs `CAP_NET_ADMIN`, "hold"
+    /// answers late, "auto" drops where that is permitted and holds elsewhere.
+    GUARD_STALL: Choice<StallChoice> = ["guard" "stall" = r#""auto""#]
+        Choice(&[("auto", StallChoice::Auto), ("drop", StallChoice::Drop), ("hold", StallChoice::Hold)]);
+    /// Where a storm that stalling does not slow is kept out: "nftables", "socket-filter" on the listeners (both need
+    /// `CAP_NET_ADMIN`), "auto" the first of them that works, "off".
+    GUARD_FENCE: Choice<FenceChoice> = ["guard" "fence" = r#""auto""#]
+        Choice(&[
+            ("auto", FenceChoice::Auto), ("nftables", FenceChoice::NfTables),
+            ("socket-filter", FenceChoice::SocketFilter), ("off", FenceChoice::Off),
+        ]),
+        restart if |old, new| old.guard.fence != new.guard.fence;
+    /// Kernel memory that held answers may pin; when it is spent, refusals are answered at once.
+    HOLD_MEMORY: Size = ["guard" "hold-memory" = r#""4MiB""#] Size { min: 0, max: 1 << 30 };
 
     /// From the connection, or the first byte of a later request, to the complete head.
     HEAD: Span = ["timeouts" "head" = r#""10s""#] WAIT;

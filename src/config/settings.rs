@@ -24,6 +24,8 @@ pub struct Settings {
     pub destinations: Destinations,
     /// `[limits]`.
     pub limits: Limits,
+    /// `[guard]`.
+    pub guard: Guard,
     /// `[timeouts]`.
     pub timeouts: Timeouts,
     /// `[upstream]`.
@@ -172,6 +174,63 @@ pub struct Rate {
     pub per_second: NonZeroU32,
     /// At once.
     pub burst: NonZeroU32,
+}
+
+/// `[guard]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Guard {
+    /// `mode`.
+    pub mode: GuardMode,
+    /// `ladder`.
+    pub ladder: LadderMode,
+    /// `stall`.
+    pub stall: StallChoice,
+    /// `fence`.
+    pub fence: FenceChoice,
+    /// `hold-memory`: bytes of kernel memory that held answers may pin.
+    pub hold_memory: usize,
+}
+
+/// Whether the guard acts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum GuardMode {
+    /// It does.
+    Enforce,
+    /// It reports what it would have done.
+    Observe,
+}
+
+/// How far the ladder goes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LadderMode {
+    /// Answer, stall, fence.
+    Auto,
+    /// Answer, whatever comes.
+    Answer,
+}
+
+/// How a storm is stalled.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum StallChoice {
+    /// Dropped where that is permitted, else held.
+    Auto,
+    /// Our socket is freed without a word.
+    Drop,
+    /// The answer comes late.
+    Hold,
+}
+
+/// Where a storm is kept out.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum FenceChoice {
+    /// The first of the others that works.
+    Auto,
+    /// In nftables, before connection tracking.
+    NfTables,
+    /// By a filter on the listeners.
+    SocketFilter,
+    /// Nowhere.
+    Off,
 }
 
 /// `[timeouts]`.

@@ -1,11 +1,10 @@
 //! May this connection come in? Decided once, before a byte is read.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::config::settings::{Clients, Limits};
-use crate::guard::{ClientBook, Limiter, Seat};
+use crate::guard::{ClientBook, Limiter, Moment, Seat};
 use crate::net::ClientKey;
 use crate::outcome::{ConnectionEnd, RequestEnd};
 use crate::telemetry::Counters;
@@ -71,7 +70,9 @@ pub struct Gate<'a> {
     /// Connections per second and client.
     pub rate: &'a Limiter,
     /// Who is inside.
-    pub book: &'a Arc<ClientBook>,
+    pub book: &'a ClientBook,
+    /// What time it is.
+    pub now: Moment,
     /// How many sockets are open.
     pub counters: &'a Counters,
     /// How many may be.
@@ -89,7 +90,7 @@ pub fn admit(address: IpAddr, gate: &Gate<'_>) -> Admission {
         return Admission::Close(ConnectionEnd::Overload);
     }
     let client = ClientKey::new(address);
-    let seat = gate.book.enter(client);
+    let seat = gate.book.enter(client, gate.now);
     if gate.clients.exempts(address) {
         return Admission::Serve(seat);
     }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ipnet::IpNet;
+
 /// The key under which a client is limited and counted.
 ///
 /// Eight bytes: an IPv4 address under the otherwise unused prefix `0:1::/32`, or the upper half of an IPv6 address.
@@ -10,6 +12,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ClientKey(u64);
 
+/// Marks the key of a /48. As an IPv6 prefix it would be `2::/16`, which is reserved too.
+const SITE: u64 = 2;
 /// Marks an IPv4 key. As an IPv6 prefix it would be `0:1::/32`, which is reserved (RFC 4291 section 2.4) and no client's.
 const V4: u64 = 1 << 32;
 
@@ -22,15 +26,38 @@ impl ClientKey {
         }
     }
 
-    /// The address, or the first address of the /64.
+    /// The address, or the first address of the /64 or /48.
     pub fn address(self) -> IpAddr {
         if self.0 >> 32 == 1 {
             #[expect(clippy::cast_possible_truncation, reason = "the lower half is the IPv4 address")]
             let bits = self.0 as u32;
             IpAddr::V4(Ipv4Addr::from_bits(bits))
+        } else if self.0 >> 48 == SITE {
+            IpAddr::V6(Ipv6Addr::from_bits(u128::from(self.0) << 80))
         } else {
             IpAddr::V6(Ipv6Addr::from_bits(u128::from(self.0) << 64))
         }
+    }
+
+    /// The key of the /48 around an IPv6 /64, as sites are given (RFC 6177); a site's own key for a site. `None` for IPv4.
+    pub const fn site(self) -> Option<Self> {
+        match self.0 >> 48 {
+            _ if self.0 >> 32 == 1 => None,
+            SITE => Some(self),
+            _ => Some(Self(SITE << 48 | self.0 >> 16)),
+        }
+    }
+
+    /// The addresses it stands for.
+    pub fn network(self) -> IpNet {
+        let length = if self.0 >> 32 == 1 {
+            32
+        } else if self.0 >> 48 == SITE {
+            48
+        } else {
+            64
+        };
+        IpNet::new_assert(self.address(), length)
     }
 
     /// The key as the number that tables are indexed by.
@@ -43,7 +70,7 @@ impl fmt::Display for ClientKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.address() {
             IpAddr::V4(v4) => v4.fmt(f),
-            IpAddr::V6(v6) => write!(f, "{v6}/64"),
+            IpAddr::V6(_) => self.network().fmt(f),
         }
     }
 }
@@ -68,5 +95,11 @@ mod tests {
         assert_eq!(key("10.0.0.1").to_string(), "10.0.0.1");
         assert_eq!(key("2001:db8:0:1::1").to_string(), "2001:db8:0:1::/64");
         assert_eq!(key("::1").to_string(), "::/64");
+        assert_eq!(key("10.0.0.1").site(), None);
+        let site = key("2001:db8:5:1::1").site().unwrap();
+        assert_eq!((site.to_string().as_str(), site.site()), ("2001:db8:5::/48", Some(site)));
+        assert_eq!(key("2001:db8:5:ffff::1").site(), Some(site));
+        assert_ne!(key("2001:db8:6:1::1").site(), Some(site));
+        assert_eq!(key("10.0.0.1").network().to_string(), "10.0.0.1/32");
     }
 }

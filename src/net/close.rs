@@ -8,6 +8,8 @@ use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::TcpRepair;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
@@ -120,6 +122,25 @@ pub fn finished(stream: TcpStream) {
 pub fn abort(stream: TcpStream) {
     socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap_or_default();
     drop(stream);
+}
+
+/// Makes a socket one that vanishes when it is closed: no FIN, no reset, nothing left of it (`tcp_close` and
+/// `tcp_disconnect` in the kernel, for a socket under `TCP_REPAIR`). Its client goes on waiting, until its own time-out.
+///
+/// What has come is acknowledged first: otherwise the client would send it again and meet the reset of a port where no such
+/// connection exists. For the same reason nothing more may be on its way.
+///
+/// # Errors
+/// `EPERM` without `CAP_NET_ADMIN` over the network namespace.
+pub fn vanishes(stream: &impl AsFd) -> io::Result<()> {
+    socket2::SockRef::from(stream).set_tcp_quickack(true)?;
+    Ok(setsockopt(stream, TcpRepair, &1)?)
+}
+
+/// Whether [`vanishes`] is permitted, tried on a socket that is connected to nothing.
+pub fn may_vanish() -> bool {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+    socket.is_ok_and(|socket| vanishes(&socket).is_ok())
 }
 
 /// Closes without an answer: the client sees an ordinary end, and neither `FIN_WAIT2` nor `TIME_WAIT` remains with us.

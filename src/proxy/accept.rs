@@ -159,7 +159,8 @@ fn admitted(
         clients: &rules.settings.clients,
         limits: &rules.settings.limits,
         rate: &rules.connection_rate,
-        book: &shared.book,
+        book: &shared.guard.book,
+        now: shared.guard.clock.now(),
         counters: &shared.counters,
         capacity: &shared.capacity,
     };
@@ -174,10 +175,11 @@ fn admitted(
             return None;
         }
     };
+    let client = Arc::clone(&seat.client);
     entry.sit(seat);
     // A client over its limit gets its answer, but not the patience of the others.
     let patience = rules.settings.timeouts.head;
     let deadline = Instant::now() + if over_limit.is_some() { patience / 5 } else { patience };
-    let arrival = Arrival { stream, visitor: Visitor { rules, peer, over_limit }, deadline };
+    let arrival = Arrival { stream, visitor: Visitor { rules, peer, client, over_limit }, deadline };
     Some((arrival, entry))
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 
+use crate::http1::body::Body;
 use crate::net::close;
 use crate::outcome::{ConnectionEnd, RequestEnd};
 use crate::proxy::Next;
@@ -11,6 +12,7 @@ use crate::proxy::buffer::Buffer;
 use crate::proxy::connect::{self, Upstream};
 use crate::proxy::ledger::RequestEntry;
 use crate::proxy::policy::Destination;
+use crate::proxy::refuse::Reply;
 use crate::proxy::relay::{Broken, Done, Exchange};
 use crate::proxy::request::{self, Asked};
 use crate::proxy::shared::Visitor;
@@ -46,8 +48,10 @@ pub(crate) async fn exchange(
                     entry.upstream(upstream.address(), Some(took));
                     upstream
                 }
-                Some(Err(end)) => return refuse::answer(client, end, asked.to_head, entry, buffer).await,
-                None => return refuse::answer(client, RequestEnd::ClientGone, false, entry, buffer).await,
+                failed => {
+                    let end = failed.and_then(Result::err).unwrap_or(RequestEnd::ClientGone);
+                    return refuse::answer(client, reply(end, &asked, buffer), entry, visitor, buffer).await;
+                }
             },
         };
         let exchange = Exchange {
@@ -67,7 +71,7 @@ pub(crate) async fn exchange(
             Err(Broken::Unheard) if reused => upstream.abort(),
             Err(broken) => {
                 upstream.abort();
-                return failed(client, broken, &asked, entry, buffer).await;
+                return failed(client, broken, &asked, entry, visitor, buffer).await;
             }
         }
     }
@@ -104,7 +108,14 @@ async fn finished(
     Next::Over(ConnectionEnd::Served)
 }
 
-async fn failed(client: TcpStream, broken: Broken, asked: &Asked, entry: RequestEntry, buffer: &mut Buffer) -> Next {
+async fn failed(
+    client: TcpStream,
+    broken: Broken,
+    asked: &Asked,
+    entry: RequestEntry,
+    visitor: &Visitor,
+    buffer: &mut Buffer,
+) -> Next {
     let end = match broken {
         Broken::Unheard => RequestEnd::UpstreamReset,
         Broken::Before(end) | Broken::After(end) => end,
@@ -115,5 +126,9 @@ async fn failed(client: TcpStream, broken: Broken, asked: &Asked, entry: Request
         entry.end(end);
         return Next::Over(ConnectionEnd::Failed);
     }
-    refuse::answer(client, end, asked.to_head, entry, buffer).await
+    refuse::answer(client, reply(end, asked, buffer), entry, visitor, buffer).await
+}
+
+fn reply(end: RequestEnd, asked: &Asked, buffer: &Buffer) -> Reply {
+    Reply { end, to_head: asked.to_head, whole: asked.body == Body::Empty && buffer.is_empty() }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
-use crate::guard::Seat;
+use crate::guard::{Client, Seat};
 use crate::outcome::{ConnectionEnd, Form, RequestEnd};
 use crate::proxy::shared::{Visitor, Worker};
 use crate::telemetry::access_log::{Record, UpstreamRecord};
@@ -67,6 +67,7 @@ impl Drop for ConnectionEntry {
 #[derive(Debug)]
 pub(crate) struct RequestEntry {
     pub(crate) worker: Arc<Worker>,
+    client: Arc<Client>,
     peer: SocketAddr,
     begun: Instant,
     /// The status the client was sent; 0 before.
@@ -75,6 +76,8 @@ pub(crate) struct RequestEntry {
     to_client: AtomicU64,
     /// What only the access log wants; a lock because both directions of an exchange write, never at the same time.
     note: Mutex<Option<Box<Note>>>,
+    /// Its answer was late on purpose.
+    held: bool,
     ended: bool,
 }
 
@@ -89,14 +92,17 @@ impl RequestEntry {
     /// Counts a request.
     pub(crate) fn new(worker: &Arc<Worker>, visitor: &Visitor) -> Self {
         worker.shared.counters.requests.fetch_add(1, Relaxed);
+        visitor.client.asked();
         Self {
             worker: Arc::clone(worker),
+            client: Arc::clone(&visitor.client),
             peer: visitor.peer,
             begun: Instant::now(),
             status: AtomicU16::new(0),
             from_client: AtomicU64::new(0),
             to_client: AtomicU64::new(0),
             note: Mutex::new(None),
+            held: false,
             ended: false,
         }
     }
@@ -133,6 +139,11 @@ impl RequestEntry {
         self.status.load(Relaxed) != 0
     }
 
+    /// Its answer is held back; its client may not wait for it.
+    pub(crate) fn hold(&mut self) {
+        self.held = true;
+    }
+
     /// The upstream that serves it; `connect` is `None` for one that was reused.
     pub(crate) fn upstream(&self, address: SocketAddr, connect: Option<Duration>) {
         if let Some(note) = &mut *self.note.lock() {
@@ -160,10 +171,12 @@ impl RequestEntry {
     }
 
     pub(crate) fn fetched(&self, bytes: usize) {
+        self.client.moved(bytes);
         self.counters().moved(Direction::FromUpstream, bytes);
     }
 
     pub(crate) fn passed_on(&self, bytes: usize) {
+        self.client.moved(bytes);
         self.counters().moved(Direction::ToUpstream, bytes);
     }
 
@@ -176,7 +189,12 @@ impl RequestEntry {
         let counters = self.counters();
         counters.request_ends.add(end.index(), 1);
         if let Some(reason) = end.row().reason {
-            counters.refused(reason, if self.is_answered() { Form::Answered } else { Form::Dropped });
+            let form = match self.is_answered() {
+                _ if self.held => Form::Held,
+                true => Form::Answered,
+                false => Form::Dropped,
+            };
+            counters.refused(reason, form);
         }
         if matches!(end, RequestEnd::Forwarded) {
             counters.request_seconds.record(self.begun.elapsed());

@@ -9,6 +9,7 @@ mod buffer;
 mod connect;
 pub mod dial;
 mod forward;
+mod hold;
 mod ledger;
 pub mod policy;
 pub mod pool;
@@ -31,6 +32,9 @@ use crate::net::close;
 use crate::outcome::ConnectionEnd;
 use accept::Arrival;
 use buffer::Buffer;
+use hold::Held;
+pub use hold::Holding;
+pub(crate) use hold::run as hold;
 use ledger::{ConnectionEntry, RequestEntry};
 pub use refuse::{Answers, Refused};
 use request::{Decision, Glance};
@@ -44,6 +48,8 @@ enum Next {
     Again(TcpStream),
     /// One that carries bytes both ways from now on.
     Carry(Box<Tunnel>),
+    /// One that is refused, and gets its answer later.
+    Held(Box<Held>),
     /// Nothing: it is over.
     Over(ConnectionEnd),
 }
@@ -71,8 +77,8 @@ pub(crate) fn serve(mut arrival: Arrival, connection: ConnectionEntry, worker: &
     let seen = match request::glance(&mut arrival, &mut buffer, worker) {
         Glance::Gone => return connection.end(ConnectionEnd::Empty),
         // Most refusals end here, before there is a task, or a reactor that knows the socket.
-        Glance::Decided(Decision::Refuse(end, to_head)) => {
-            return refuse::at_once(arrival, connection, end, to_head, &mut buffer, worker);
+        Glance::Decided(Decision::Refuse(reply)) => {
+            return refuse::at_once(arrival, connection, reply, &mut buffer, worker);
         }
         Glance::Decided(decision) => Some(decision),
         Glance::Open => None,
@@ -117,9 +123,7 @@ fn travel(
                 Ok(Decision::Forward(asked)) => {
                     Box::pin(forward::exchange(stream, asked, entry(), &visitor, &mut buffer))
                 }
-                Ok(Decision::Refuse(end, to_head)) => {
-                    Box::pin(refuse::answer(stream, end, to_head, entry(), &mut buffer))
-                }
+                Ok(Decision::Refuse(reply)) => Box::pin(refuse::answer(stream, reply, entry(), &visitor, &mut buffer)),
                 Err(end) => {
                     close::idle(stream, worker.shared.is_lean());
                     break end;
@@ -127,6 +131,10 @@ fn travel(
             };
             match work.await {
                 Next::Again(kept) => stream = kept,
+                Next::Held(held) => {
+                    worker.holding.add(*held, connection);
+                    return None;
+                }
                 Next::Carry(tunnel) => return Some(Phase(Box::pin(tunnel.carry(connection)))),
                 Next::Over(end) => break end,
             }

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use rustix::net::{SendFlags, send};
 use tokio::net::TcpStream;
 
+use crate::guard::Manner;
 use crate::net::{ClientKey, close};
 use crate::outcome::{ConnectionEnd, RequestEnd};
 use crate::proxy::Next;
 use crate::proxy::accept::Arrival;
 use crate::proxy::buffer::Buffer;
+use crate::proxy::hold::Held;
 use crate::proxy::ledger::{ConnectionEntry, RequestEntry};
 use crate::proxy::request;
-use crate::proxy::shared::Worker;
+use crate::proxy::shared::{Visitor, Worker};
 
 /// Seconds a client is asked to stay away (RFC 9110 section 10.2.3); 0 would invite it back at once.
 const RETRY_AFTER: u32 = 5;
@@ -99,57 +101,102 @@ const fn reason_phrase(status: u16) -> &'static str {
     }
 }
 
-/// Answers a request that goes nowhere, and closes. `buffer` still begins with its head, or is empty if that is used up.
+/// A request that goes nowhere, and what we say to it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reply {
+    /// Why.
+    pub(crate) end: RequestEnd,
+    /// Without a body: it was HEAD.
+    pub(crate) to_head: bool,
+    /// As far as can be known, nothing more of the request is to come.
+    pub(crate) whole: bool,
+}
+
+/// Replies in the manner the guard wants. `buffer` still begins with the request's head, or is empty if that is used up.
 pub(crate) async fn answer(
     stream: TcpStream,
-    end: RequestEnd,
-    to_head: bool,
+    reply: Reply,
     entry: RequestEntry,
+    visitor: &Visitor,
     buffer: &mut Buffer,
 ) -> Next {
     let shared = Arc::clone(&entry.worker.shared);
-    note(&entry, end, buffer);
-    let (status, bytes) = shared.answers.of(end, to_head);
+    note(&entry, reply.end, buffer);
+    let (status, bytes) = shared.answers.of(reply.end, reply.to_head);
+    let over = |entry: RequestEntry| {
+        entry.end(reply.end);
+        Next::Over(connection_end(reply.end))
+    };
     if bytes.is_empty() {
         close::abort(stream);
-    } else {
-        if write_now(&stream, bytes).await.is_ok() {
-            entry.status(status);
-            entry.sent(bytes.len());
-        }
-        close::after_answer(stream, close::SHORT_ANSWER, shared.is_lean()).await;
+        return over(entry);
     }
-    entry.end(end);
-    Next::Over(connection_end(end))
+    match visitor.manner(reply, &shared) {
+        Manner::Drop if close::vanishes(&stream).is_ok() => {
+            drop(stream);
+            return over(entry);
+        }
+        // Waiting is done in one place, without a task and without the reactor.
+        Manner::Hold(hold, late) => {
+            return match stream.into_std() {
+                Ok(stream) => Next::Held(Box::new(Held { stream, reply, entry, hold, late })),
+                Err(_) => over(entry),
+            };
+        }
+        Manner::Answer | Manner::Drop => {}
+    }
+    if write_now(&stream, bytes).await.is_ok() {
+        entry.status(status);
+        entry.sent(bytes.len());
+    }
+    close::after_answer(stream, close::SHORT_ANSWER, shared.is_lean()).await;
+    over(entry)
 }
 
-/// The same on a connection the reactor does not know, without waiting and without an allocation: one small segment always
-/// fits into a socket that has sent nothing, and the worker waits for the client's FIN together with all the others'.
+/// The same on a connection the reactor does not know, without waiting and without an allocation.
 pub(crate) fn at_once(
     arrival: Arrival,
     connection: ConnectionEntry,
-    end: RequestEnd,
-    to_head: bool,
+    reply: Reply,
     buffer: &mut Buffer,
     worker: &Arc<Worker>,
 ) {
     let Arrival { stream, visitor, .. } = arrival;
     let entry = RequestEntry::new(worker, &visitor);
-    note(&entry, end, buffer);
-    let (status, bytes) = worker.shared.answers.of(end, to_head);
+    note(&entry, reply.end, buffer);
+    match visitor.manner(reply, &worker.shared) {
+        Manner::Drop if close::vanishes(&stream).is_ok() => {
+            drop(stream);
+            Refused { connection, request: entry, end: reply.end }.closed();
+        }
+        Manner::Hold(hold, late) => worker.holding.add(Held { stream, reply, entry, hold, late }, connection),
+        Manner::Answer | Manner::Drop => say(stream, reply, entry, connection, worker),
+    }
+}
+
+/// Answers a connection the reactor does not know: one small segment always fits into a socket that has sent nothing, and
+/// the worker waits for the client's FIN together with all the others'.
+pub(super) fn say(
+    stream: std::net::TcpStream,
+    reply: Reply,
+    entry: RequestEntry,
+    connection: ConnectionEntry,
+    worker: &Arc<Worker>,
+) {
+    let (status, bytes) = worker.shared.answers.of(reply.end, reply.to_head);
     if send(&stream, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT).is_ok_and(|sent| sent == bytes.len()) {
         entry.status(status);
         entry.sent(bytes.len());
     }
-    worker.lingering.add(stream, Refused { connection, request: entry, end });
+    worker.lingering.add(stream, Refused { connection, request: entry, end: reply.end });
 }
 
-/// A refusal whose answer is on its way: in the books as soon as its connection is closed.
+/// A refusal that is through but for its close: in the books as soon as its connection is closed.
 #[derive(Debug)]
 pub struct Refused {
-    connection: ConnectionEntry,
-    request: RequestEntry,
-    end: RequestEnd,
+    pub(super) connection: ConnectionEntry,
+    pub(super) request: RequestEntry,
+    pub(super) end: RequestEnd,
 }
 
 impl Refused {

@@ -18,6 +18,7 @@ use crate::outcome::{ConnectionEnd, RequestEnd};
 use crate::proxy::accept::Arrival;
 use crate::proxy::buffer::Buffer;
 use crate::proxy::policy::{Destination, Verdict};
+use crate::proxy::refuse::Reply;
 use crate::proxy::shared::{Visitor, Worker};
 
 /// Bytes asked of the kernel at once while a head is read: more would be body, which may wait.
@@ -50,8 +51,8 @@ pub(crate) struct Asked {
 pub(crate) enum Decision {
     Tunnel(Box<Asked>),
     Forward(Box<Asked>),
-    /// Answer it ourselves; without a body if the second says so (HEAD).
-    Refuse(RequestEnd, bool),
+    /// Answer it ourselves.
+    Refuse(Reply),
 }
 
 /// What can be known of a connection without waiting.
@@ -72,7 +73,7 @@ pub(crate) fn glance(arrival: &mut Arrival, buffer: &mut Buffer, worker: &Worker
         Ok(n) if n > 0 => match Scan::request().advance(buffer.bytes(), head_limits(visitor)) {
             Ok(Some(length)) => Glance::Decided(decide(length, buffer, worker, visitor, || stream.local_addr().ok())),
             Ok(None) => Glance::Open,
-            Err(error) => Glance::Decided(Decision::Refuse(refusal(error), false)),
+            Err(error) => Glance::Decided(unreadable(error)),
         },
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Glance::Open,
         _ => Glance::Gone,
@@ -123,7 +124,7 @@ pub(crate) async fn next(
                 head_timed = true;
                 clock.as_mut().reset(Instant::now() + timeouts.head);
             }
-            Err(error) => return Ok(Decision::Refuse(refusal(error), false)),
+            Err(error) => return Ok(unreadable(error)),
         }
         match read_until(stream, buffer, clock.as_mut()).await {
             Ok(n) if n > 0 => {}
@@ -132,9 +133,9 @@ pub(crate) async fn next(
                 return Err(ConnectionEnd::Served);
             }
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                return Ok(Decision::Refuse(RequestEnd::HeadTimeout, false));
+                return Ok(incomplete(RequestEnd::HeadTimeout));
             }
-            _ if first.is_some() => return Ok(Decision::Refuse(RequestEnd::ClientGone, false)),
+            _ if first.is_some() => return Ok(incomplete(RequestEnd::ClientGone)),
             _ => return Err(ConnectionEnd::Served),
         }
     }
@@ -168,11 +169,14 @@ fn decide(
     let bytes = buffer.bytes().get(..length).unwrap_or_default();
     let request = match Request::parse(bytes, head_limits(visitor)) {
         Ok(request) => request,
-        Err(error) => return Decision::Refuse(refusal(error), false),
+        Err(error) => return unreadable(error),
     };
-    let to_head = request.is_head();
+    let refuse = |end| {
+        let whole = request.body == Body::Empty && buffer.len() == length;
+        Decision::Refuse(Reply { end, to_head: request.is_head(), whole })
+    };
     if let Some(end) = visitor.request_limit() {
-        return Decision::Refuse(end, to_head);
+        return refuse(end);
     }
     let own = shared.own.load();
     let looped = shared.loops.leads_back(visitor.peer, arrived_at, |ip| own.owns(ip));
@@ -183,9 +187,18 @@ fn decide(
             rewrite::request(&mut forwarded, &request, to.host_field().as_bytes(), &shared.via);
             Decision::Forward(Box::new(asked(&request, to, bytes, forwarded)))
         }
-        Verdict::Answer => Decision::Refuse(RequestEnd::AnsweredLocally, to_head),
-        Verdict::Refuse(end) => Decision::Refuse(end, to_head),
+        Verdict::Answer => refuse(RequestEnd::AnsweredLocally),
+        Verdict::Refuse(end) => refuse(end),
     }
+}
+
+/// What cannot be read has no known end: that nothing more was there is the best that can be said.
+const fn unreadable(error: HeadError) -> Decision {
+    Decision::Refuse(Reply { end: refusal(error), to_head: false, whole: true })
+}
+
+const fn incomplete(end: RequestEnd) -> Decision {
+    Decision::Refuse(Reply { end, to_head: false, whole: false })
 }
 
 fn asked(request: &Request<'_>, to: Destination, head: &[u8], forwarded: Vec<u8>) -> Asked {

@@ -9,16 +9,17 @@ use tokio::sync::Notify;
 
 use crate::config::Settings;
 use crate::config::settings::{Limits, Rate};
-use crate::guard::{Capacity, ClientBook, Limiter};
+use crate::guard::{Capacity, Client, Guard, Limiter, Manner, Refusal};
 use crate::net::ClientKey;
 use crate::net::lingering::Lingering;
 use crate::net::loops::Loops;
 use crate::net::own::OwnAddresses;
 use crate::outcome::RequestEnd;
 use crate::proxy::accept::Spare;
+use crate::proxy::hold::Holding;
 use crate::proxy::policy::Policy;
 use crate::proxy::pool::Pool;
-use crate::proxy::refuse::{Answers, Refused};
+use crate::proxy::refuse::{Answers, Refused, Reply};
 use crate::proxy::resolve::Resolver;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::counters::Counters;
@@ -72,8 +73,8 @@ pub struct Shared {
     pub own: Arc<ArcSwap<OwnAddresses>>,
     /// Our own outgoing connections.
     pub loops: Arc<Loops>,
-    /// Who is inside.
-    pub book: Arc<ClientBook>,
+    /// Who is inside, who storms, how much is left.
+    pub guard: Guard,
     /// How many sockets we may hold.
     pub capacity: Capacity,
     /// What is counted.
@@ -112,12 +113,14 @@ pub struct Worker {
     pub pool: Pool,
     /// Refused connections that wait for their client's FIN.
     pub lingering: Lingering<Refused>,
+    /// Refused connections whose answer is late on purpose.
+    pub holding: Holding,
 }
 
 impl Worker {
     /// One that has nothing yet.
     pub fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, pool: Pool::default(), lingering: Lingering::default() }
+        Self { shared, pool: Pool::default(), lingering: Lingering::default(), holding: Holding::default() }
     }
 }
 
@@ -128,15 +131,13 @@ pub(crate) struct Visitor {
     pub(crate) rules: Arc<Rules>,
     /// The client's address and port, never IPv4-mapped.
     pub(crate) peer: SocketAddr,
+    /// Its entry in the client book.
+    pub(crate) client: Arc<Client>,
     /// The client was over its limit when it came: its request is answered with this end.
     pub(crate) over_limit: Option<RequestEnd>,
 }
 
 impl Visitor {
-    pub(crate) fn client(&self) -> ClientKey {
-        ClientKey::new(self.peer.ip())
-    }
-
     pub(crate) fn policy<'a>(&'a self, own: &'a OwnAddresses, shared: &'a Shared) -> Policy<'a> {
         Policy { settings: &self.rules.settings, own, via: &shared.via }
     }
@@ -146,9 +147,19 @@ impl Visitor {
         if self.over_limit.is_some() {
             return self.over_limit;
         }
-        let exempt = self.rules.settings.clients.exempts(self.peer.ip());
-        let allowed = exempt || self.rules.request_rate.allows(self.client());
+        let allowed = self.is_exempt() || self.rules.request_rate.allows(ClientKey::new(self.peer.ip()));
         (!allowed).then_some(RequestEnd::RateLimited)
+    }
+
+    fn is_exempt(&self) -> bool {
+        self.rules.settings.clients.exempts(self.peer.ip())
+    }
+
+    /// How the guard wants a reply to be made.
+    pub(crate) fn manner(&self, reply: Reply, shared: &Shared) -> Manner {
+        let Reply { end, whole, .. } = reply;
+        let refusal = Refusal { client: &self.client, exempt: self.is_exempt(), end, whole };
+        shared.guard.refused(&refusal, &self.rules.settings.guard)
     }
 }
 

@@ -23,6 +23,7 @@ use crate::proxy::activity::{Activity, Turn};
 use crate::proxy::buffer::{BLOCK, Buffer, SMALL_READ};
 use crate::proxy::connect::{self, Upstream};
 use crate::proxy::ledger::{ConnectionEntry, RequestEntry};
+use crate::proxy::refuse::Reply;
 use crate::proxy::request::Asked;
 use crate::proxy::shared::{Visitor, Worker};
 use crate::proxy::{Next, Phase};
@@ -68,8 +69,11 @@ pub(crate) async fn open(
             entry.upstream(upstream.address(), Some(took));
             upstream
         }
-        Some(Err(end)) => return refuse::answer(client, end, false, entry, buffer).await,
-        None => return refuse::answer(client, RequestEnd::ClientGone, false, entry, buffer).await,
+        failed => {
+            let end = failed.and_then(Result::err).unwrap_or(RequestEnd::ClientGone);
+            let reply = Reply { end, to_head: false, whole: buffer.is_empty() };
+            return refuse::answer(client, reply, entry, visitor, buffer).await;
+        }
     };
     if refuse::write_now(&client, ESTABLISHED).await.is_err() {
         upstream.abort();

@@ -23,11 +23,11 @@ fn the_printed_configuration_passes_the_check() {
 
 #[test]
 fn check_tells_everything_at_once() {
-    let wrong = b"[[listener]]\naddress = '127.0.0.1'\nmode = 'tproxy'\n[guard]\nmode = 'enforce'\n\
+    let wrong = b"[[listener]]\naddress = '127.0.0.1'\nmode = 'tproxy'\n[alarm]\nmode = 'enforce'\n\
         [limits]\nconnections = 0\nhead-siez = '16KiB'\n[upstream]\nparent = 'http://10.0.0.1:3128'\n";
     let (code, stdout, stderr) = told(&command(["check", "--config", "/dev/stdin"], wrong));
     assert_eq!((code, &*stderr), (1, ""));
-    let problems = ["listener[0].address", "tproxy", "guard", "limits.connections = 0", "head-siez", "upstream.parent"];
+    let problems = ["listener[0].address", "tproxy", "alarm", "limits.connections = 0", "head-siez", "upstream.parent"];
     for problem in problems {
         assert!(stdout.contains(problem), "{problem} is not in:\n{stdout}");
     }

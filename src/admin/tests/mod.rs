@@ -1,9 +1,8 @@
 use std::io;
 use std::net::Ipv4Addr;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -11,10 +10,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::{Board, CONNECTIONS, ClientRow, FIRST_PAUSE, LONGEST_PAUSE, pause_after, serve};
 use crate::config::Settings;
-use crate::config::settings::{
-    AccessFormat, AccessTarget, Admin, Clients, Destinations, Limits, Listener, Log, Own, Ports, Rate, Runtime,
-    Timeouts, Upstream,
-};
+use crate::config::settings::Admin;
 use crate::telemetry::Counters;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::refusals::Refusals;
@@ -23,58 +19,13 @@ mod metrics;
 mod status;
 
 fn settings() -> Settings {
-    let rate = Rate { per_second: NonZeroU32::MIN, burst: NonZeroU32::MIN };
-    let second = Duration::from_secs(1);
     Settings {
-        listeners: vec![Listener { address: "0.0.0.0:3128".parse().unwrap() }],
-        runtime: Runtime { workers: 1 },
         admin: Admin {
             address: "127.0.0.1:0".parse().unwrap(),
             allow: vec!["127.0.0.1/32".parse().unwrap()],
             hosts: vec!["gate.example".to_owned()],
         },
-        own: Own { addresses: vec![], names: vec![], allow: vec![] },
-        clients: Clients { allow: vec![], exempt: vec![] },
-        destinations: Destinations {
-            connect_ports: Ports::default(),
-            http_ports: Ports::default(),
-            allow: vec![],
-            deny: vec![],
-        },
-        limits: Limits {
-            client_connections: 1,
-            client_connection_rate: rate,
-            client_request_rate: rate,
-            connections: 1,
-            clients_tracked: 1,
-            head_size: 1,
-            target_size: 1,
-            head_fields: 1,
-        },
-        timeouts: Timeouts {
-            head: second,
-            keep_alive: second,
-            body: second,
-            tunnel_idle: second,
-            half_closed: second,
-            drain: second,
-        },
-        upstream: Upstream {
-            connect_timeout: second,
-            first_byte_timeout: second,
-            dns_timeout: second,
-            dns_servers: vec![],
-            source_v4: None,
-            source_v6: None,
-            idle_connections: 0,
-            idle_per_host: 0,
-            idle_timeout: second,
-        },
-        log: Log {
-            access: AccessTarget::Off,
-            access_format: AccessFormat::Main,
-            level: tracing::level_filters::LevelFilter::OFF,
-        },
+        ..Settings::defaults()
     }
 }
 

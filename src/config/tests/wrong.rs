@@ -99,13 +99,13 @@ const WRONG: &[(&str, &[&str])] = &[
     ),
     // not built
     (
-        "[guard]\nmode = 'observe'\nstall = 'auto'",
+        "[alarm]\nmode = 'observe'\nstall = 'auto'",
         &[
-            "line 2: guard.mode: not built in this version; remove it",
-            "line 3: guard.stall: not built in this version; remove it",
+            "line 2: alarm.mode: not built in this version; remove it",
+            "line 3: alarm.stall: not built in this version; remove it",
         ],
     ),
-    ("[guard]", &["line 1: guard: not built in this version; remove it"]),
+    ("[alarm]", &["line 1: alarm: not built in this version; remove it"]),
     ("[[alarm.webhook]]\nkind = 'slack'", &["line 1: alarm.webhook: not built in this version; remove it"]),
     ("[admin]\ntoken-file = '/x'", &["line 2: admin.token-file = '/x': not built in this version; remove it"]),
     (
@@ -202,11 +202,11 @@ const WRONG: &[(&str, &[&str])] = &[
     ),
     // all at once, in the order of the file
     (
-        "[timeouts]\nhead = 1\n[clients]\nallow = []\n[guard]\n[log]\nlevel = 2",
+        "[timeouts]\nhead = 1\n[clients]\nallow = []\n[alarm]\n[log]\nlevel = 2",
         &[
             "line 2: timeouts.head = 1: expected a duration such as \"10s\", found integer 1; the default is \"10s\"",
             "line 4: clients.allow = []: nobody would be served; list the networks of the clients, or remove the key for the default",
-            "line 5: guard: not built in this version; remove it",
+            "line 5: alarm: not built in this version; remove it",
             "line 7: log.level = 2: expected one of \"off\", \"error\", \"warn\", \"info\", \"debug\", \"trace\", found integer 2; the default is \"info\"",
         ],
     ),

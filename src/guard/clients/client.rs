@@ -1,0 +1,192 @@
+//! One client: counters that the journey adds to, ladders, and what control makes of them once a second.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::guard::Moment;
+use crate::guard::ladder::{Class, Ladder, Reaction};
+use crate::net::ClientKey;
+
+/// What is known of a client.
+#[derive(Debug)]
+pub struct Client {
+    /// Whose entry it is; `None` for one that strangers share.
+    key: Option<ClientKey>,
+    open: AtomicU32,
+    /// When its last connection came, in milliseconds.
+    seen: AtomicU64,
+    arrivals: AtomicU64,
+    requests: AtomicU64,
+    /// Bytes that went to and came from origins for it: its progress.
+    moved: AtomicU64,
+    refused: [AtomicU32; Class::COUNT],
+    stalled: AtomicU32,
+    ladders: Mutex<Option<Box<[Ladder; Class::COUNT]>>>,
+    pace: Mutex<Pace>,
+}
+
+/// How a client has fared lately.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Rates {
+    /// Connections in the last second.
+    pub arrivals: u32,
+    /// Requests in the last second.
+    pub requests: u32,
+    /// Refusals in the last second.
+    pub refusals: u32,
+    /// Bytes moved in the last second.
+    pub moved: u64,
+    /// Connections open.
+    pub open: u32,
+    /// Since when it is known.
+    pub since: Moment,
+    /// When bytes last moved between it and an origin, to the second.
+    pub progress: Option<Moment>,
+    /// Since when it is stalled for something that it may be fenced for.
+    pub stalled: Option<(Class, Moment)>,
+}
+
+#[derive(Debug, Default)]
+struct Pace {
+    at: Moment,
+    arrivals: u64,
+    requests: u64,
+    refusals: u64,
+    moved: u64,
+    rates: Rates,
+}
+
+impl Client {
+    pub(super) fn new(key: Option<ClientKey>, now: Moment) -> Self {
+        let rates = Rates { since: now, ..Rates::default() };
+        Self {
+            key,
+            open: AtomicU32::new(0),
+            seen: AtomicU64::new(now.millis()),
+            arrivals: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
+            moved: AtomicU64::new(0),
+            refused: [const { AtomicU32::new(0) }; Class::COUNT],
+            stalled: AtomicU32::new(0),
+            ladders: Mutex::new(None),
+            pace: Mutex::new(Pace { at: now, rates, ..Pace::default() }),
+        }
+    }
+
+    pub(super) fn sit(self: Arc<Self>, now: Moment) -> Seat {
+        self.seen.store(now.millis(), Relaxed);
+        self.arrivals.fetch_add(1, Relaxed);
+        let place = self.open.fetch_add(1, Relaxed).saturating_add(1);
+        Seat { client: self, place }
+    }
+
+    /// Whose entry it is; `None` for one that strangers share.
+    pub fn key(&self) -> Option<ClientKey> {
+        self.key
+    }
+
+    /// Connections it has open.
+    pub fn open(&self) -> u32 {
+        self.open.load(Relaxed)
+    }
+
+    /// One more request.
+    pub fn asked(&self) {
+        self.requests.fetch_add(1, Relaxed);
+    }
+
+    /// Bytes went to or came from an origin for it.
+    pub fn moved(&self, bytes: usize) {
+        self.moved.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// One more refusal of this class: how the ladder wants it met.
+    pub fn refused(&self, class: Class, now: Moment) -> Reaction {
+        if let Some(refused) = self.refused.get(class.index()) {
+            refused.fetch_add(1, Relaxed);
+        }
+        let mut ladders = self.ladders.lock();
+        let ladders = ladders.get_or_insert_default();
+        let reaction = ladders.get_mut(class.index()).map_or(Reaction::Answer, |ladder| ladder.refused(now));
+        if matches!(reaction, Reaction::Stall(_)) {
+            self.stalled.fetch_add(1, Relaxed);
+        }
+        reaction
+    }
+
+    /// Refusals of this class since the client is known; they wrap after four billion.
+    pub fn refusals(&self, class: Class) -> u32 {
+        self.refused.get(class.index()).map_or(0, |refused| refused.load(Relaxed))
+    }
+
+    /// Refusals that its ladders wanted stalled.
+    pub fn stalled(&self) -> u32 {
+        self.stalled.load(Relaxed)
+    }
+
+    /// The classes it is stalled in, and since when.
+    pub fn stalled_in(&self, now: Moment) -> Vec<(Class, Moment)> {
+        let ladders = self.ladders.lock();
+        let classes = Class::ALL.into_iter().zip(ladders.iter().flat_map(|ladders| ladders.iter()));
+        classes.filter_map(|(class, ladder)| Some((class, ladder.stalled_since(now)?))).collect()
+    }
+
+    /// As of the last tick.
+    pub fn rates(&self) -> Rates {
+        self.pace.lock().rates
+    }
+
+    pub(super) fn tick(&self, now: Moment) -> Rates {
+        let stalled = self.stalled_in(now).into_iter().filter(|(class, _)| class.may_be_fenced());
+        let stalled = stalled.min_by_key(|(_, since)| *since);
+        let mut pace = self.pace.lock();
+        // A tick that comes late counts for as long as it took.
+        let passed = now.since(pace.at).as_millis().max(1);
+        let rate = |count: u64, before: u64| {
+            let per_second = u128::from(count.wrapping_sub(before)) * 1_000 / passed;
+            u32::try_from(per_second).unwrap_or(u32::MAX)
+        };
+        let arrivals = self.arrivals.load(Relaxed);
+        let requests = self.requests.load(Relaxed);
+        let moved = self.moved.load(Relaxed);
+        let refusals = self.refused.iter().map(|refused| u64::from(refused.load(Relaxed))).sum();
+        let progress = if moved == pace.moved { pace.rates.progress } else { Some(now) };
+        pace.rates = Rates {
+            arrivals: rate(arrivals, pace.arrivals),
+            requests: rate(requests, pace.requests),
+            refusals: rate(refusals, pace.refusals),
+            moved: moved.wrapping_sub(pace.moved),
+            open: self.open(),
+            since: pace.rates.since,
+            progress,
+            stalled,
+        };
+        (pace.at, pace.arrivals, pace.requests) = (now, arrivals, requests);
+        (pace.refusals, pace.moved) = (refusals, moved);
+        pace.rates
+    }
+
+    pub(super) fn is_forgotten(&self, now: Moment, patience: Duration) -> bool {
+        let idle = now.since(Moment::from_millis(self.seen.load(Relaxed))) >= patience;
+        idle && self.ladders.lock().iter().flat_map(|ladders| ladders.iter()).all(|ladder| ladder.is_forgotten(now))
+    }
+}
+
+/// One connection's place in the book.
+#[must_use]
+#[derive(Debug)]
+pub struct Seat {
+    /// Whose it is.
+    pub client: Arc<Client>,
+    /// The client's open connections when it sat down, this one included.
+    pub place: u32,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.client.open.fetch_sub(1, Relaxed);
+    }
+}

@@ -1,0 +1,99 @@
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::{ClientBook, SITE, STRANGERS};
+use crate::guard::Moment;
+use crate::guard::ladder::{Class, Reaction};
+use crate::net::ClientKey;
+
+fn v4(n: u32) -> ClientKey {
+    ClientKey::new(Ipv4Addr::from_bits(0x0a00_0000 + n).into())
+}
+
+fn v6(site: u128, subnet: u128) -> ClientKey {
+    ClientKey::new(Ipv6Addr::from_bits(0x2001 << 112 | site << 80 | subnet << 64 | 1).into())
+}
+
+const START: Moment = Moment::from_millis(0);
+
+#[test]
+fn seats_are_given_back_and_the_book_empties() {
+    let book = ClientBook::new(10);
+    let seats: Vec<_> = (0..3).map(|_| book.enter(v4(1), START)).collect();
+    let other = book.enter(v4(2), START);
+    assert_eq!(seats.iter().map(|seat| seat.place).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(book.top(1), [(v4(1), 3)]);
+    drop(seats);
+    assert_eq!(book.top(9), [(v4(2), 1)]);
+    // Who has a connection open is never forgotten.
+    let later = Moment::from_millis(10_000_000);
+    book.tick(later, |_, _| {});
+    assert_eq!(book.tracked(), 1);
+    drop(other);
+    book.tick(later, |_, _| {});
+    assert_eq!((book.tracked(), book.clients.len()), (0, 0));
+}
+
+#[test]
+fn a_flood_of_clients_does_not_grow_the_book_and_the_known_keep_their_entry() {
+    let book = ClientBook::new(100);
+    let known = book.find(v4(0), START);
+    for n in 0..10_000 {
+        drop(book.enter(v4(n), START));
+    }
+    assert_eq!((book.tracked(), book.clients.len()), (100, 100));
+    assert_eq!(book.overflowed(), 9_900);
+    assert!(std::sync::Arc::ptr_eq(&known, &book.find(v4(0), START)));
+    let strangers = (0..10_000).map(|n| book.find(v4(n), START)).filter(|client| client.key().is_none());
+    let mut distinct: Vec<_> = strangers.map(|client| std::sync::Arc::as_ptr(&client)).collect();
+    distinct.sort();
+    distinct.dedup();
+    assert!(distinct.len() <= STRANGERS && distinct.len() > STRANGERS / 2, "{}", distinct.len());
+}
+
+#[test]
+fn one_site_cannot_fill_the_book() {
+    let book = ClientBook::new(10_000);
+    for subnet in 0..5_000 {
+        drop(book.enter(v6(1, subnet), START));
+    }
+    let of_the_site = usize::try_from(SITE).unwrap() + 1;
+    assert_eq!(book.tracked(), of_the_site, "one for each of the first, one for all others");
+    assert_eq!(book.find(v6(1, 4_999), START).key(), v6(1, 0).site());
+    assert_eq!(book.find(v6(2, 0), START).key(), Some(v6(2, 0)), "other sites are not concerned");
+    let later = Moment::from_millis(10_000_000);
+    book.tick(later, |_, _| {});
+    assert_eq!((book.tracked(), book.sites.len()), (0, 0));
+}
+
+#[test]
+fn rates_are_of_the_last_tick_and_progress_is_remembered() {
+    let book = ClientBook::new(10);
+    let client = book.find(v4(1), START);
+    for _ in 0..50 {
+        drop(book.enter(v4(1), START));
+        client.asked();
+        client.refused(Class::Malformed, START);
+    }
+    client.moved(1_000);
+    let two_seconds = Moment::from_millis(2_000);
+    book.tick(two_seconds, |_, rates| {
+        assert_eq!((rates.arrivals, rates.requests, rates.refusals, rates.moved), (25, 25, 25, 1_000));
+        assert_eq!(rates.progress, Some(two_seconds));
+        assert_eq!(rates.stalled, Some((Class::Malformed, START)));
+    });
+    let third = Moment::from_millis(3_000);
+    book.tick(third, |_, rates| {
+        assert_eq!((rates.arrivals, rates.refusals, rates.progress), (0, 0, Some(two_seconds)));
+    });
+}
+
+#[test]
+fn a_client_is_stalled_in_one_class_and_not_in_another() {
+    let book = ClientBook::new(10);
+    let client = book.find(v4(1), START);
+    let stalled = (0..100).filter(|_| client.refused(Class::SelfTarget, START) != Reaction::Answer).count();
+    assert_eq!(stalled, 81);
+    assert_eq!(client.refused(Class::Denied, START), Reaction::Answer);
+    assert_eq!(client.stalled_in(START), [(Class::SelfTarget, START)]);
+    assert_eq!((client.refusals(Class::SelfTarget), client.stalled()), (100, 81));
+}
