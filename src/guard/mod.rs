@@ -7,6 +7,7 @@
 
 pub mod admission;
 pub mod clients;
+pub mod fence;
 pub mod holds;
 pub mod ladder;
 pub mod limits;
@@ -41,6 +42,8 @@ pub struct Guard {
     pub pressure: Pressure,
     /// Whether connections may be dropped without a word (`CAP_NET_ADMIN`).
     pub may_drop: bool,
+    /// Who is kept out in the kernel.
+    pub fences: fence::Register,
     /// Refusals that would have been stalled, had it not been told to observe only.
     pub observed: AtomicU64,
 }
@@ -78,6 +81,7 @@ impl Guard {
             book: ClientBook::new(clients),
             holds: Arc::default(),
             pressure: Pressure::default(),
+            fences: fence::Register::default(),
             may_drop,
             observed: AtomicU64::new(0),
         }

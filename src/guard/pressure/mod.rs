@@ -5,6 +5,8 @@
 
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
+use arc_swap::ArcSwap;
+
 /// How short the box is of anything.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 #[repr(u8)]
@@ -25,10 +27,32 @@ impl Level {
     pub const ALL: [Self; 4] = [Self::Calm, Self::Elevated, Self::High, Self::Critical];
 }
 
+/// What the level was made of.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Report {
+    /// Each signal that could be read, from 0 (nothing is used up) to 1 (all is).
+    pub signals: Vec<(&'static str, f64)>,
+    /// The one that decides.
+    pub driver: Option<&'static str>,
+    /// What will run out, at the present slope.
+    pub forecast: Option<Forecast>,
+}
+
+/// When something will run out.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Forecast {
+    /// The signal.
+    pub signal: &'static str,
+    /// In how many seconds it reaches its limit.
+    pub seconds: f64,
+}
+
 /// The level in force.
 #[derive(Debug, Default)]
 pub struct Pressure {
     level: AtomicU8,
+    /// What it was made of.
+    pub report: ArcSwap<Report>,
 }
 
 impl Pressure {
