@@ -89,14 +89,14 @@ impl Guard {
 
     /// Counts a refusal and tells how to meet it. What the ladder wants stalled is dropped where that is permitted and
     /// possible, held where memory and pressure allow it, and otherwise answered.
-    pub fn refused(&self, refusal: &Refusal<'_>, settings: &settings::Guard) -> Manner {
+    pub fn refused(&self, refusal: &Refusal<'_>, settings: &settings::Guard, now: Moment) -> Manner {
         let Some(class) = Class::of(refusal.end) else {
             return Manner::Answer;
         };
         if refusal.exempt || settings.ladder == LadderMode::Answer {
             return Manner::Answer;
         }
-        let Reaction::Stall(row) = refusal.client.refused(class, self.clock.now()) else {
+        let Reaction::Stall(row) = refusal.client.refused(class, now) else {
             return Manner::Answer;
         };
         if settings.mode == GuardMode::Observe {

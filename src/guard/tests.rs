@@ -14,7 +14,7 @@ fn met(guard: &Guard, settings: &settings::Guard, exempt: bool, end: RequestEnd,
     let mut sums = [0; 3];
     let mut held = Vec::new();
     for _ in 0..1_000 {
-        match guard.refused(&Refusal { client: &client, exempt, end, whole }, settings) {
+        match guard.refused(&Refusal { client: &client, exempt, end, whole }, settings, guard.clock.now()) {
             Manner::Answer => sums[0] += 1,
             Manner::Drop => sums[1] += 1,
             Manner::Hold(hold, _) => {

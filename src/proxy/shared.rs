@@ -159,7 +159,7 @@ impl Visitor {
     pub(crate) fn manner(&self, reply: Reply, shared: &Shared) -> Manner {
         let Reply { end, whole, .. } = reply;
         let refusal = Refusal { client: &self.client, exempt: self.is_exempt(), end, whole };
-        shared.guard.refused(&refusal, &self.rules.settings.guard)
+        shared.guard.refused(&refusal, &self.rules.settings.guard, shared.guard.clock.now())
     }
 }
 
