@@ -70,10 +70,13 @@ pub(crate) fn command(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>, in
 }
 
 /// A loopback configuration that lets these own services be reached; `[self]` is taken by them.
+///
+/// Everybody is answered, however often they are refused, if the other lines have no `[guard]`.
 pub(crate) fn config(origins: &[SocketAddr], more: &str) -> String {
+    let ladder = if more.contains("[guard]") { "" } else { "[guard]\nladder = \"answer\"\n" };
     let allow: Vec<_> = origins.iter().map(|origin| format!("\"{origin}\"")).collect();
     format!(
-        "[[listener]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n[self]\nallow = [{}]\n{more}\n",
+        "[[listener]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n[self]\nallow = [{}]\n{ladder}{more}\n",
         allow.join(", ")
     )
 }
