@@ -27,6 +27,28 @@ pub(crate) fn skip_fin_wait2(socket: &impl AsFd) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// How many packets the kernel has dropped at this socket (`SO_MEMINFO`, `SK_MEMINFO_DROPS` of linux/sock_diag.h): by its
+/// filter, and SYNs for which a listener had no room. It wraps around.
+pub(crate) fn drops(socket: &impl AsFd) -> io::Result<u32> {
+    // Linux has had nine of them since 4.12; were there more, it would fill in as many as there is room for.
+    let mut values = [0_u32; 9];
+    #[expect(clippy::cast_possible_truncation, reason = "the size of nine numbers")]
+    let mut length = size_of_val(&values) as libc::socklen_t;
+    // SAFETY: the descriptor is open for the whole call since it is borrowed; the kernel writes at most `length` bytes to
+    // `values`, for which any bytes are valid, and the length to `length`.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            (&raw mut values).cast(),
+            &raw mut length,
+        )
+    };
+    let [.., drops] = values;
+    if result == 0 { Ok(drops) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Registers a listener with the reactor, to accept from it without registering what it accepts.
 pub(crate) fn watch_readable(listener: TcpListener) -> io::Result<AsyncFd<TcpListener>> {
     // SAFETY: `TcpListener` owns its descriptor, always returns the same one, and keeps it open until it is dropped.

@@ -1,0 +1,283 @@
+//! The fence in nftables: a table of our own, owned by our netlink socket, without the nft program.
+//!
+//! Owns: the netlink socket ([`netlink`]), the table ([`ruleset`]) and what becomes of its sets. Called by: control,
+//! as a [`Fence`]. Never: touches another table. Linux 5.12 or newer: tables that a socket owns.
+
+use std::io;
+
+use ahash::{AHashMap, AHashSet};
+use ipnet::IpNet;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP};
+use netlink_packet_netfilter::nftables::{
+    ListAttribute, NfTablesMessage, RuleAttribute, RuleMessage, SetElementAttribute, SetElementList, SetElementMessage,
+    TableAttribute, TableMessage,
+};
+
+use self::netlink::{Netlink, attribute, attributes};
+use self::ruleset::{DROPPED, SET_SIZE, SETS, Set};
+use super::{Change, Dropped, Fence, LEAST_TIMEOUT, Listening, last_words};
+
+mod netlink;
+mod ruleset;
+
+/// Its name, unless there is such a table.
+const TABLE: &str = "floodgate";
+/// Changes of one transaction. The elements of a message are one attribute, whose length is 16 bits: of the longest, 156
+/// bytes each, 420 fit; and a transaction fits into the least send buffer that is usual (208 KiB).
+const CHUNK: usize = 256;
+/// How often what failed since something changed meanwhile is tried.
+const ATTEMPTS: usize = 5;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct NfTables {
+    netlink: Netlink,
+    table: String,
+    /// Of each network what had been dropped at the last reading: where its counter goes on when it is shut anew.
+    counted: AHashMap<IpNet, u64>,
+}
+
+impl NfTables {
+    /// Puts the table up, and tries it.
+    pub(super) fn put_up(listening: &[Listening]) -> io::Result<Self> {
+        let mut netlink = Netlink::open().map_err(explained)?;
+        // A second gateway, or an operator's own table of that name. No two sockets of a network have the same port.
+        let mut table = TABLE.to_owned();
+        let taken = |error: &io::Error| matches!(error.raw_os_error(), Some(libc::EEXIST | libc::EPERM));
+        if let Err(error) = netlink.commit(ruleset::messages(&table, listening)) {
+            if !taken(&error) {
+                return Err(explained(error));
+            }
+            table = format!("{TABLE}_{}", netlink.port);
+            netlink.commit(ruleset::messages(&table, listening)).map_err(explained)?;
+        }
+        let mut fence = Self { netlink, table, counted: AHashMap::new() };
+        // An address of documentation (RFC 5737): whether the kernel has all that an element needs is known only then.
+        let nobody = IpNet::from(std::net::IpAddr::from([192, 0, 2, 1]));
+        fence.apply(&[Change::HalfOpen(nobody, LEAST_TIMEOUT)])?;
+        fence.apply(&[Change::Open(nobody)])?;
+        Ok(fence)
+    }
+
+    /// Sends changes, transaction by transaction. An error comes with how many were made before it.
+    fn send(&mut self, changes: &[Change]) -> Result<(), (usize, io::Error)> {
+        for (at, chunk) in changes.chunks(CHUNK).enumerate() {
+            let mut attempts = 0..ATTEMPTS;
+            while let Err(error) = self.netlink.commit(self.messages(chunk)) {
+                // On kernels before 6.8 an element may expire within the transaction that is to delete it.
+                let may_pass = error.raw_os_error() == Some(libc::ENOENT);
+                if !may_pass || attempts.next().is_none() {
+                    return Err((at * CHUNK, error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds, deletes and adds again: so the first always finds nothing to complain of, the second always something to
+    /// delete, and the third begins time and kind anew, which kernels before 6.12 do for no element that exists.
+    fn messages(&self, changes: &[Change]) -> Vec<(NfTablesMessage, u16)> {
+        let mut messages = Vec::new();
+        for set in &SETS {
+            let of_set = || changes.iter().filter(|change| set.takes(change.network()));
+            if of_set().next().is_none() {
+                continue;
+            }
+            let bare = || of_set().map(|change| vec![SetElementAttribute::Key(ruleset::key(change.network()))]);
+            messages.push((NfTablesMessage::NewSetElement(self.elements(set, bare())), NLM_F_CREATE));
+            messages.push((NfTablesMessage::DeleteSetElement(self.elements(set, bare())), 0));
+            let mut whole = of_set().filter_map(|change| self.element(*change)).peekable();
+            if whole.peek().is_some() {
+                messages.push((NfTablesMessage::NewSetElement(self.elements(set, whole)), NLM_F_CREATE));
+            }
+        }
+        messages
+    }
+
+    fn elements(&self, set: &Set, elements: impl Iterator<Item = Vec<SetElementAttribute>>) -> SetElementMessage {
+        SetElementMessage {
+            attributes: vec![
+                SetElementList::Table(self.table.clone()),
+                SetElementList::Set(set.name.to_owned()),
+                SetElementList::Elements(elements.map(ListAttribute::Element).collect()),
+            ],
+        }
+    }
+
+    /// What is in the set after a change, if anything.
+    fn element(&self, change: Change) -> Option<Vec<SetElementAttribute>> {
+        let network = change.network();
+        let counter = ruleset::counter(self.counted.get(&network.trunc()).copied().unwrap_or(0));
+        let expressions = match change {
+            Change::Open(_) => return None,
+            Change::Shut(..) => vec![counter],
+            Change::HalfOpen(..) => vec![ruleset::unless_over(), counter],
+        };
+        Some(vec![
+            SetElementAttribute::Key(ruleset::key(network)),
+            SetElementAttribute::Timeout(u64::try_from(change.timeout()?.as_millis()).unwrap_or(u64::MAX)),
+            SetElementAttribute::ListExpressions(expressions),
+        ])
+    }
+
+    /// Every network in the sets, and how many SYNs of it were dropped.
+    fn members(&mut self) -> io::Result<AHashMap<IpNet, u64>> {
+        let mut members = AHashMap::new();
+        for set in &SETS {
+            self.dump(
+                |fence| NfTablesMessage::GetSetElement(fence.elements(set, std::iter::empty())),
+                |message| {
+                    for (_, element) in attributes(attribute(message, NFTA_SET_ELEM_LIST_ELEMENTS)) {
+                        let key = attribute(attribute(element, NFTA_SET_ELEM_KEY), NFTA_DATA_VALUE);
+                        if let Some(network) = set.network(key) {
+                            members.insert(network, counter_of_element(element));
+                        }
+                    }
+                },
+            )?;
+        }
+        Ok(members)
+    }
+
+    /// Reads a dump anew if something changed meanwhile. What changes most often is other people's tables, and what came
+    /// before and comes again is the same.
+    fn dump(&mut self, question: impl Fn(&Self) -> NfTablesMessage, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+        let mut attempts = 0..ATTEMPTS;
+        loop {
+            match self.netlink.ask(question(self), NLM_F_DUMP, &mut each) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted && attempts.next().is_some() => {}
+                ended => return ended.map_err(explained),
+            }
+        }
+    }
+}
+
+impl Fence for NfTables {
+    fn name(&self) -> &'static str {
+        "nftables"
+    }
+
+    fn apply(&mut self, changes: &[Change]) -> io::Result<Vec<Change>> {
+        let mut changes = last_words(changes)?;
+        for opened in changes.iter().filter(|change| matches!(change, Change::Open(_))) {
+            self.counted.remove(&opened.network().trunc());
+        }
+        match self.send(&changes) {
+            Ok(()) => return Ok(Vec::new()),
+            Err((_, error)) if !is_full(&error) => return Err(explained(error)),
+            Err((made, _)) => drop(changes.drain(..made)),
+        }
+        let (fitting, mut left_out) = fit(changes, &self.members()?.into_keys().collect());
+        match self.send(&fitting) {
+            Ok(()) => Ok(left_out),
+            // What has expired takes room until it is collected.
+            Err((made, error)) if is_full(&error) => {
+                left_out.extend(fitting.into_iter().skip(made));
+                Ok(left_out)
+            }
+            Err((_, error)) => Err(explained(error)),
+        }
+    }
+
+    fn dropped(&mut self) -> io::Result<Dropped> {
+        let mut total = 0;
+        self.dump(
+            |fence| {
+                let (table, chain) = (fence.table.clone(), DROPPED.to_owned());
+                NfTablesMessage::GetRule(RuleMessage {
+                    attributes: vec![RuleAttribute::Table(table), RuleAttribute::Chain(chain)],
+                })
+            },
+            |rule| total = counter_in(attribute(rule, NFTA_RULE_EXPRESSIONS)),
+        )?;
+        self.counted = self.members()?;
+        Ok(Dropped { total, networks: self.counted.clone() })
+    }
+
+    fn is_intact(&mut self) -> io::Result<bool> {
+        let table = TableMessage { attributes: vec![TableAttribute::Name(self.table.clone())] };
+        let ours = self.netlink.port.to_be_bytes();
+        let mut is_ours = false;
+        let seen = |table: &[u8]| is_ours = attribute(table, NFTA_TABLE_OWNER) == ours;
+        match self.netlink.ask(NfTablesMessage::GetTable(table), 0, seen) {
+            Ok(()) => Ok(is_ours),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+            Err(error) => Err(explained(error)),
+        }
+    }
+}
+
+/// Those of the changes for which there is room beside these members, and the others.
+fn fit(changes: Vec<Change>, members: &AHashSet<IpNet>) -> (Vec<Change>, Vec<Change>) {
+    let size = usize::try_from(SET_SIZE).unwrap_or(usize::MAX);
+    let mut room = SETS.map(|set| size.saturating_sub(members.iter().filter(|member| set.takes(**member)).count()));
+    let (mut fit, mut left_out) = (Vec::new(), Vec::new());
+    for change in changes {
+        let network = change.network().trunc();
+        let is_member = members.contains(&network);
+        let is_open = matches!(change, Change::Open(_));
+        let room = room.iter_mut().zip(&SETS).find_map(|(room, set)| set.takes(network).then_some(room));
+        match room {
+            // Open is what it is.
+            _ if is_open && !is_member => {}
+            Some(room) if is_open => {
+                *room = room.saturating_add(1);
+                fit.push(change);
+            }
+            _ if is_member => fit.push(change),
+            Some(room) if *room > 0 => {
+                *room = room.saturating_sub(1);
+                fit.push(change);
+            }
+            _ => left_out.push(change),
+        }
+    }
+    (fit, left_out)
+}
+
+// Attributes of linux/netfilter/nf_tables.h that the kernel's answers are read by.
+const NFTA_LIST_ELEM: u16 = 1;
+const NFTA_TABLE_OWNER: u16 = 7;
+const NFTA_RULE_EXPRESSIONS: u16 = 4;
+const NFTA_EXPR_NAME: u16 = 1;
+const NFTA_EXPR_DATA: u16 = 2;
+const NFTA_DATA_VALUE: u16 = 1;
+const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
+const NFTA_SET_ELEM_KEY: u16 = 1;
+const NFTA_SET_ELEM_EXPR: u16 = 7;
+const NFTA_SET_ELEM_EXPRESSIONS: u16 = 11;
+
+/// One expression has an attribute of its own, several have a list.
+fn counter_of_element(element: &[u8]) -> u64 {
+    let one = attribute(element, NFTA_SET_ELEM_EXPR);
+    if one.is_empty() { counter_in(attribute(element, NFTA_SET_ELEM_EXPRESSIONS)) } else { packets(one).unwrap_or(0) }
+}
+
+fn counter_in(expressions: &[u8]) -> u64 {
+    let mut expressions = attributes(expressions).filter(|(kind, _)| *kind == NFTA_LIST_ELEM);
+    expressions.find_map(|(_, expression)| packets(expression)).unwrap_or(0)
+}
+
+/// Of a counter what it counted.
+fn packets(expression: &[u8]) -> Option<u64> {
+    (attribute(expression, NFTA_EXPR_NAME) == b"counter\0").then_some(())?;
+    let packets = attribute(attribute(expression, NFTA_EXPR_DATA), ruleset::COUNTER_PACKETS);
+    packets.first_chunk().map(|packets| u64::from_be_bytes(*packets))
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENFILE | libc::ENOSPC))
+}
+
+/// The error in words that say what to do, where the number alone does not.
+fn explained(error: io::Error) -> io::Error {
+    let why = match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => "it needs CAP_NET_ADMIN",
+        Some(libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT | libc::EOPNOTSUPP) => "the kernel has no nf_tables",
+        Some(libc::EINVAL) => "the kernel is too old: tables with an owner are of Linux 5.12",
+        Some(libc::ENOENT) => "the table is gone, or the kernel lacks a part of nf_tables (fib, limit or counter)",
+        Some(libc::ENOBUFS) => "the kernel's replies were lost for want of memory",
+        _ => return error,
+    };
+    io::Error::new(error.kind(), format!("{why} ({error})"))
+}
