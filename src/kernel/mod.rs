@@ -4,5 +4,7 @@
 //! control, the journey's close. Never: decides anything. What cannot be read is absent, never zero.
 
 pub mod fence;
+pub mod diag;
+mod netlink;
 pub(crate) mod sys;
 pub mod view;
