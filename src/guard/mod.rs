@@ -6,6 +6,7 @@
 //! stated behaviour.
 
 pub mod admission;
+pub mod attribution;
 pub mod clients;
 pub mod fence;
 pub mod holds;
