@@ -1,10 +1,14 @@
 //! The one room that talks to the kernel beyond sockets.
 //!
-//! Owns: [`view`] (looks), [`fence`] (drops new connections) and the few system calls no safe crate offers. Called by:
-//! control, the journey's close. Never: decides anything. What cannot be read is absent, never zero.
+//! Owns: [`view`] (looks), [`diag`] (looks at single sockets), [`fence`] (drops new connections), [`conntrack`] (forgets
+//! dropped ones) and the few system calls no safe crate offers. Called by: control, the journey's close.
+//! Never: decides anything. What cannot be read is absent, never zero.
 
-pub mod fence;
+pub mod conntrack;
 pub mod diag;
+pub mod fence;
+#[cfg(test)]
+mod namespace;
 mod netlink;
 pub(crate) mod sys;
 pub mod view;

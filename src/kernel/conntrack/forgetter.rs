@@ -1,0 +1,202 @@
+//! The thread that deletes entries, and the queue to it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use tracing::{info, warn};
+
+use super::{BATCH, Conntrack, Flow, Forgotten};
+
+/// Flows that wait to be forgotten: 0.4 s of 20,000 a second, in 0.6 MB that are taken at the start. One that finds no place
+/// stays in the kernel's table, and is counted.
+const QUEUE: usize = 8192;
+/// How long flows are collected: the thread then wakes up 200 times a second at most, and nobody wakes it in between.
+const COLLECT: Duration = Duration::from_millis(5);
+/// So many unknown in a row, and none found: connections are not tracked here.
+pub(super) const IN_VAIN: u64 = 64;
+/// How long nothing is tried then.
+const SLEEP: Duration = Duration::from_secs(10);
+
+/// What became of the flows that were handed over: they add up to the calls of [`Forgetter::forget`].
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Entries deleted.
+    pub deleted: AtomicU64,
+    /// No entry was found.
+    pub unknown: AtomicU64,
+    /// Not tried: nothing was found for long, the right is missing, or the kernel failed.
+    pub skipped: AtomicU64,
+    /// Not tried: the queue was full.
+    pub dropped: AtomicU64,
+}
+
+/// Hands flows over to a thread that deletes their entries. Dropping it deletes what has been handed over, and ends the
+/// thread.
+#[derive(Debug)]
+pub struct Forgetter {
+    queue: Option<Sender<Flow>>,
+    pub(super) state: Arc<State>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    is_asleep: AtomicBool,
+    pub(super) counters: Counters,
+}
+
+impl Forgetter {
+    /// Starts the thread, with the rights and in the network namespace of the calling one.
+    ///
+    /// # Errors
+    /// When no thread can be started. Where connections are not tracked it starts and sleeps, since that may change.
+    pub fn start() -> io::Result<Self> {
+        let mut tracker = Tracker::default();
+        Self::with(QUEUE, SLEEP, move |flows| tracker.forget(flows))
+    }
+
+    /// The same with other means: `delete` is asked for every batch.
+    pub(super) fn with(
+        capacity: usize,
+        sleep: Duration,
+        delete: impl FnMut(&[Flow]) -> Option<Forgotten> + Send + 'static,
+    ) -> io::Result<Self> {
+        let (queue, flows) = bounded(capacity);
+        let state = Arc::<State>::default();
+        let worker = Worker { flows, state: Arc::clone(&state), sleep, delete, in_vain: 0 };
+        let thread = thread::Builder::new().name("conntrack".to_owned()).spawn(|| worker.run())?;
+        Ok(Self { queue: Some(queue), state, thread: Some(thread) })
+    }
+
+    /// Has the entry of this connection deleted, some 5 ms later. Never blocks.
+    pub fn forget(&self, client: SocketAddr, ours: SocketAddr) {
+        let counters = &self.state.counters;
+        if self.state.is_asleep.load(Relaxed) {
+            counters.skipped.fetch_add(1, Relaxed);
+        } else if self.queue.as_ref().is_none_or(|queue| queue.try_send((client, ours)).is_err()) {
+            counters.dropped.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// What became of them so far.
+    pub fn counters(&self) -> &Counters {
+        &self.state.counters
+    }
+
+    /// Whether nothing is tried at present, since nothing was found.
+    pub fn is_asleep(&self) -> bool {
+        self.state.is_asleep.load(Relaxed)
+    }
+}
+
+impl Drop for Forgetter {
+    fn drop(&mut self) {
+        // Without its last sender the queue ends.
+        drop(self.queue.take());
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap_or_default();
+        }
+    }
+}
+
+struct Worker<D> {
+    flows: Receiver<Flow>,
+    state: Arc<State>,
+    sleep: Duration,
+    delete: D,
+    /// Flows in a row that were unknown.
+    in_vain: u64,
+}
+
+impl<D: FnMut(&[Flow]) -> Option<Forgotten>> Worker<D> {
+    fn run(mut self) {
+        let mut batch = Vec::with_capacity(BATCH);
+        while let Ok(first) = self.flows.recv() {
+            batch.push(first);
+            thread::sleep(COLLECT);
+            // All there are, and not those that come meanwhile: they are collected too.
+            for _ in 0..=self.flows.len() / BATCH {
+                batch.extend(self.flows.try_iter().take(BATCH.saturating_sub(batch.len())));
+                if batch.is_empty() {
+                    break;
+                }
+                self.forget(&batch);
+                batch.clear();
+                if self.in_vain >= IN_VAIN {
+                    self.rest();
+                    break;
+                }
+            }
+        }
+    }
+
+    fn forget(&mut self, batch: &[Flow]) {
+        let counters = &self.state.counters;
+        let count = u64::try_from(batch.len()).unwrap_or(0);
+        if let Some(Forgotten { deleted, unknown }) = (self.delete)(batch) {
+            counters.deleted.fetch_add(deleted, Relaxed);
+            counters.unknown.fetch_add(unknown, Relaxed);
+            self.in_vain = if deleted == 0 { self.in_vain.saturating_add(unknown) } else { 0 };
+        } else {
+            counters.skipped.fetch_add(count, Relaxed);
+            self.in_vain = IN_VAIN;
+        }
+    }
+
+    /// Sleeps, and leaves it at one failure then: what comes next is a sample.
+    fn rest(&mut self) {
+        self.state.is_asleep.store(true, Relaxed);
+        let until = Instant::now() + self.sleep;
+        loop {
+            match self.flows.recv_deadline(until) {
+                Ok(_) => {
+                    self.state.counters.skipped.fetch_add(1, Relaxed);
+                }
+                Err(RecvTimeoutError::Timeout) => break,
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+        self.in_vain = IN_VAIN - 1;
+        self.state.is_asleep.store(false, Relaxed);
+    }
+}
+
+/// The kernel's table, opened when it is first needed and again after a failure.
+#[derive(Debug, Default)]
+struct Tracker {
+    open: Option<Conntrack>,
+    /// What was said last, and is not said again.
+    said: Option<io::ErrorKind>,
+}
+
+impl Tracker {
+    fn forget(&mut self, flows: &[Flow]) -> Option<Forgotten> {
+        let result = match &mut self.open {
+            Some(open) => open.forget(flows),
+            None => Conntrack::open().and_then(|open| self.open.insert(open).forget(flows)),
+        };
+        match result {
+            Ok(forgotten) => {
+                self.said = None;
+                Some(forgotten)
+            }
+            Err(error) => {
+                // What it still has to say must not answer the next batch.
+                self.open = None;
+                if self.said.replace(error.kind()) != Some(error.kind()) {
+                    if error.kind() == io::ErrorKind::Unsupported {
+                        info!(why = %error, "no entry of connection tracking is deleted");
+                    } else {
+                        warn!(why = %error, "dropped connections stay in connection tracking");
+                    }
+                }
+                None
+            }
+        }
+    }
+}
