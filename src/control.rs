@@ -19,8 +19,7 @@ use crate::telemetry::access_log::escape;
 const FORGET: u64 = 5;
 
 /// Ticks for ever.
-pub(crate) async fn run(shared: Arc<Shared>, kernel: Arc<ArcSwapOption<KernelView>>) {
-    let mut sources = Sources::open();
+pub(crate) async fn run(shared: Arc<Shared>, kernel: Arc<ArcSwapOption<KernelView>>, mut sources: Sources) {
     let mut said = Said::default();
     let mut clock = interval(Duration::from_secs(1));
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);

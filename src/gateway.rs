@@ -10,6 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use rustix::process::geteuid;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
@@ -18,7 +19,7 @@ use crate::admin::{self, Board, ClientRow};
 use crate::config::Settings;
 use crate::control;
 use crate::guard::{Capacity, Guard};
-use crate::kernel::view::KernelView;
+use crate::kernel::view::{KernelView, Sources};
 use crate::net::close;
 use crate::net::listener::{in_use, listen, no_ipv6};
 use crate::net::loops::Loops;
@@ -77,9 +78,30 @@ fn trying(what: impl Into<String>) -> impl FnOnce(io::Error) -> StartError {
     move |source| StartError { what, source }
 }
 
+/// A failure to listen there, and what it takes.
+fn listening(address: SocketAddr) -> impl FnOnce(io::Error) -> StartError {
+    move |source| {
+        let takes = if source.kind() == io::ErrorKind::PermissionDenied {
+            ", a port that takes root or CAP_NET_BIND_SERVICE (net.ipv4.ip_unprivileged_port_start)"
+        } else {
+            ""
+        };
+        StartError { what: format!("cannot listen on {address}{takes}"), source }
+    }
+}
+
 impl Gateway {
     /// Binds everything, then starts the threads; on an error nothing is left running.
     pub fn start(settings: Settings) -> Result<Self, StartError> {
+        Self::start_after(settings, |_| Ok(()))
+    }
+
+    /// The same. In between, when everything is open that takes a right and no thread runs, `drop_rights` may give them up:
+    /// logs are opened after it, so that what works at the start still works after a rotation.
+    pub fn start_after(
+        settings: Settings,
+        drop_rights: impl FnOnce(&Settings) -> io::Result<()>,
+    ) -> Result<Self, StartError> {
         let workers = settings.runtime.workers.max(1);
         let mut sockets: Vec<Vec<(usize, TcpListener)>> = (0..workers).map(|_| Vec::new()).collect();
         let mut listeners = Vec::new();
@@ -90,10 +112,10 @@ impl Gateway {
                     warn!(%address, "this box has no IPv6: not listening there");
                     continue;
                 }
-                free => free.map_err(trying(format!("cannot listen on {address}")))?,
+                free => free.map_err(listening(address))?,
             }
             for mine in &mut sockets {
-                let socket = listen(address).map_err(trying(format!("cannot listen on {address}")))?;
+                let socket = listen(address).map_err(listening(address))?;
                 // The first of the group may have been given a port; the others join it.
                 address = socket.local_addr().map_err(trying("local address of a listener"))?;
                 mine.push((index, socket));
@@ -105,8 +127,10 @@ impl Gateway {
             .and_then(|()| listen(admin_address))
             .map_err(trying(format!("admin cannot listen on {admin_address}")))?;
         let admin = admin_socket.local_addr().map_err(trying("local address of the admin"))?;
+        let sources = Sources::open();
+        drop_rights(&settings).map_err(trying("cannot drop privileges"))?;
         let access = AccessLog::start(&settings.log.access, settings.log.access_format)
-            .map_err(trying("cannot open the access log"))?;
+            .map_err(trying(format!("cannot open the access log as uid {}", geteuid().as_raw())))?;
         let counters = Arc::new(Counters::new(settings.listeners.iter().map(|listener| listener.address.to_string())));
         let settings = Arc::new(settings);
         let capacity = Capacity::new(raise_descriptor_limit(&settings));
@@ -138,7 +162,7 @@ impl Gateway {
             settings: Arc::new(ArcSwap::new(settings)),
             threads: Vec::new(),
         };
-        gateway.start_control(admin_socket)?;
+        gateway.start_control(admin_socket, sources)?;
         for (number, sockets) in sockets.into_iter().enumerate() {
             gateway.start_worker(number, sockets)?;
         }
@@ -169,13 +193,13 @@ impl Gateway {
         })
     }
 
-    fn start_control(&mut self, admin_socket: TcpListener) -> Result<(), StartError> {
+    fn start_control(&mut self, admin_socket: TcpListener, sources: Sources) -> Result<(), StartError> {
         let kernel: Arc<ArcSwapOption<KernelView>> = Arc::default();
         let board = Arc::new(self.board(Arc::clone(&kernel)));
         let shared = Arc::clone(&self.shared);
         self.start_thread("control".to_owned(), move |runtime| {
             let _entered = runtime.enter();
-            tokio::spawn(control::run(Arc::clone(&shared), kernel));
+            tokio::spawn(control::run(Arc::clone(&shared), kernel, sources));
             tokio::spawn(own::watch(Arc::clone(&shared.own), |own| {
                 info!(addresses = own.addresses().count(), "own addresses changed");
             }));

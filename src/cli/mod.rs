@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
 
 use clap::{Args, Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
@@ -23,8 +24,9 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, fmt, reload};
 
-use crate::config::{self, LoadError, Overrides};
+use crate::config::{self, LoadError, Overrides, Settings};
 use crate::gateway::Gateway;
+use crate::kernel::privilege::{self, Privileges};
 
 /// Wrong use (sysexits.h, `EX_USAGE`).
 const USAGE: u8 = 64;
@@ -141,13 +143,21 @@ fn gateway(args: &RunArgs) -> ExitCode {
             return ExitCode::from(FAILURE);
         }
     };
-    let gateway = match Gateway::start(settings) {
+    let mut rights = None;
+    let drop_rights = |settings: &Settings| {
+        rights = Some(privilege::drop_to_needed(settings.runtime.user.as_ref())?);
+        Ok(())
+    };
+    let gateway = match Gateway::start_after(settings, drop_rights) {
         Ok(gateway) => gateway,
         Err(error) => {
             eprintln!("floodgate: {error}");
             return ExitCode::from(FAILURE);
         }
     };
+    if let Some(rights) = rights {
+        tell(rights);
+    }
     info!(listeners = ?gateway.listeners, admin = %gateway.admin, version = env!("CARGO_PKG_VERSION"), "ready");
     let reload = || match config::load(path, &overrides) {
         Ok(settings) => {
@@ -176,12 +186,21 @@ fn gateway(args: &RunArgs) -> ExitCode {
     };
     signals.wait_for_the_end(reload, || gateway.reopen_logs());
     info!("draining; a second signal ends it at once");
-    let (_runtime, again) = signals.again();
+    let again = signals.again();
     match gateway.drain(|| again.load(Relaxed)) {
         0 => info!("stopped"),
         cut => warn!(connections = cut, "stopped; the drain time was over before these had finished"),
     }
     ExitCode::SUCCESS
+}
+
+/// One line: what was kept, what is missing and what that costs.
+fn tell(rights: Privileges) {
+    let keeps = if rights.net_admin { "CAP_NET_ADMIN" } else { "nothing" };
+    match &*rights.missing() {
+        "" => info!(uid = rights.uid, keeps, "privileges dropped"),
+        missing => warn!(uid = rights.uid, keeps, missing, "privileges dropped"),
+    }
 }
 
 fn log_to_stderr(level: LevelFilter) -> reload::Handle<LevelFilter, Registry> {
@@ -191,7 +210,7 @@ fn log_to_stderr(level: LevelFilter) -> reload::Handle<LevelFilter, Registry> {
     handle
 }
 
-/// The signals of the process, on a runtime of their own. From the moment this exists none of them kills the process: what
+/// The signals of the process, on a runtime of their own, which needs no thread: rights are dropped before there is one. From the moment this exists none of them kills the process: what
 /// comes while the gateway starts is obeyed when it has.
 struct Signals {
     runtime: Runtime,
@@ -203,7 +222,7 @@ struct Signals {
 
 impl Signals {
     fn new() -> io::Result<Self> {
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let runtime = Builder::new_current_thread().enable_all().build()?;
         let entered = runtime.enter();
         let (hangup, user1) = (signal(SignalKind::hangup())?, signal(SignalKind::user_defined1())?);
         let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -227,17 +246,22 @@ impl Signals {
     }
 
     /// Becomes true when the end is asked for once more.
-    fn again(self) -> (Runtime, Arc<AtomicBool>) {
+    fn again(self) -> Arc<AtomicBool> {
         let asked = Arc::new(AtomicBool::new(false));
         let Self { runtime, mut terminate, mut interrupt, .. } = self;
         let flag = Arc::clone(&asked);
-        runtime.spawn(async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
+        let wait = move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+            });
             flag.store(true, Relaxed);
-        });
-        (runtime, asked)
+        };
+        if let Err(error) = thread::Builder::new().name("signals".to_owned()).spawn(wait) {
+            warn!(%error, "a second signal will not be heard");
+        }
+        asked
     }
 }

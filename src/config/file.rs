@@ -88,6 +88,7 @@ fn settings(file: &mut File<'_>) -> Settings {
                 0 => available_parallelism().map_or(1, usize::from),
                 workers => workers,
             },
+            user: file.read(&keys::USER),
         },
         admin: Admin {
             address: file.read(&keys::ADMIN_ADDRESS),

@@ -16,6 +16,7 @@ use super::settings::{
     Settings, StallChoice,
 };
 use super::units;
+use crate::kernel::privilege::Account;
 
 /// A key and how its value is read.
 pub(super) struct Key<K> {
@@ -127,6 +128,11 @@ keys! {
     /// Threads that serve connections; 0 means one per core.
     WORKERS: Count<usize> = ["runtime" "workers" = "0"] Count { min: 0, max: 256 },
         restart if |old, new| old.runtime.workers != new.runtime.workers;
+    /// Account to change to when started as root, once the listeners are bound; "" stays who one is. Of root's rights only
+    /// `CAP_NET_ADMIN` is kept, either way. It must be able to write the log and to read this file again.
+    USER: Text<Option<Account>> = ["runtime" "user" = r#""""#]
+        Text { form: "the name of an account of this box or \"\"", parse: account },
+        restart if |old, new| old.runtime.user != new.runtime.user;
 
     /// Address and port of the dashboard, metrics and API.
     ADMIN_ADDRESS: Text<SocketAddr> = ["admin" "address" = r#""127.0.0.1:9128""#]
@@ -274,6 +280,20 @@ fn mode(text: &str) -> Result<(), Fault> {
             Err(Fault::new("transparent modes are not built in this version", "write \"explicit\""))
         }
         _ => Err(Fault::new("must be \"explicit\"", "")),
+    }
+}
+
+fn account(name: &str) -> Result<Option<Account>, Fault> {
+    if name.is_empty() {
+        return Ok(None);
+    }
+    match Account::find(name) {
+        Ok(Some(account)) => Ok(Some(account)),
+        Ok(None) => Err(Fault::new(
+            "is no account of this box",
+            "make it (useradd --system NAME), or write \"\" to stay who starts it",
+        )),
+        Err(error) => Err(Fault::new(format!("cannot be looked up: {error}"), "write \"\" to stay who starts it")),
     }
 }
 

@@ -9,6 +9,8 @@ use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use rustix::process::geteuid;
+
 use super::file::{self, Draft};
 use super::hosts::canonical;
 use super::keys::ADMIN_ADDRESS;
@@ -53,7 +55,11 @@ impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable { path, error } => {
-                write!(f, "{}: {error}", path.display())
+                write!(f, "{}: {error}", path.display())?;
+                if error.kind() == io::ErrorKind::PermissionDenied {
+                    write!(f, "; uid {} must be able to read it", geteuid().as_raw())?;
+                }
+                Ok(())
             }
             Self::Invalid { path, problems } => {
                 for (index, problem) in problems.0.iter().enumerate() {

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::kernel::privilege::Account;
+
 /// Everything the operator can set, checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
@@ -46,6 +48,8 @@ pub struct Listener {
 pub struct Runtime {
     /// `workers`: threads that serve connections; 0 in the file means one per core.
     pub workers: usize,
+    /// `user`: the account to change to when started as root; `None` stays who one is.
+    pub user: Option<Account>,
 }
 
 /// `[admin]`.

@@ -10,6 +10,7 @@ mod names;
 mod network;
 #[cfg(feature = "tools")]
 mod pcap_replay;
+mod privilege;
 mod reload;
 mod rig;
 mod shortage;

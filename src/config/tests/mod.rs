@@ -170,14 +170,21 @@ fn restart_keys_name_what_changed() {
     let changed = |text: &str| restart_keys(&Settings::defaults(), &Settings::from_toml(text).unwrap());
     assert!(changed("[timeouts]\nhead = '1s'\n[clients]\nallow = ['::/0']\n[log]\nlevel = 'off'").is_empty());
     let all = changed(
-        "[[listener]]\naddress = '127.0.0.1:1'\n[runtime]\nworkers = 200\n[admin]\naddress = '127.0.0.1:2'\n\
+        "[[listener]]\naddress = '127.0.0.1:1'\n[runtime]\nworkers = 200\nuser = 'root'\n[admin]\naddress = '127.0.0.1:2'\n\
          [guard]\nfence = 'off'\n[log]\naccess = '-'\naccess-format = 'json'",
     );
     let listed: Vec<_> =
         KEYS.iter().map(|key| key.row()).filter(|row| row.changed.is_some()).map(|row| row.path).collect();
     assert_eq!(all, listed);
-    let expected =
-        ["listener.address", "runtime.workers", "admin.address", "guard.fence", "log.access", "log.access-format"];
+    let expected = [
+        "listener.address",
+        "runtime.workers",
+        "runtime.user",
+        "admin.address",
+        "guard.fence",
+        "log.access",
+        "log.access-format",
+    ];
     assert_eq!(all, expected);
 }
 
