@@ -18,6 +18,7 @@ use tracing::{info, warn};
 use crate::admin::{self, Board, ClientRow};
 use crate::config::Settings;
 use crate::control;
+use crate::guard::pressure::Level;
 use crate::guard::{Capacity, Guard};
 use crate::kernel::view::{KernelView, Sources};
 use crate::net::close;
@@ -270,6 +271,11 @@ impl Gateway {
         self.settings.store(settings);
         self.counters.reloads_applied.fetch_add(1, Relaxed);
         Ok(())
+    }
+
+    /// How short the box is of anything.
+    pub fn pressure(&self) -> Level {
+        self.shared.guard.pressure.level()
     }
 
     /// Counts a reload that was not applied.

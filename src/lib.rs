@@ -13,6 +13,8 @@ pub mod admin;
 pub mod cli;
 pub mod config;
 mod control;
+#[cfg(feature = "tools")]
+mod demo;
 pub mod gateway;
 pub mod guard;
 pub mod http1;

@@ -4,6 +4,8 @@
 #![expect(clippy::print_stderr, reason = "this is the room that talks to the terminal")]
 
 #[cfg(feature = "tools")]
+mod demo;
+#[cfg(feature = "tools")]
 mod pcap;
 
 use std::ffi::OsString;
@@ -59,6 +61,10 @@ enum Command {
     #[cfg(feature = "tools")]
     #[command(subcommand, after_help = "Example:\n  floodgate pcap analyze sick-gateway.pcap.gz")]
     Pcap(pcap::Command),
+    /// Show on loopback what a storm does, and what the guard does about it: origin, gateway and clients in one process.
+    #[cfg(feature = "tools")]
+    #[command(after_help = "Example:\n  floodgate demo --seconds 30")]
+    Demo(demo::Args),
 }
 
 #[derive(Args, Debug)]
@@ -87,6 +93,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Cli { command: Command::Check(args) }) => check(&args),
         #[cfg(feature = "tools")]
         Ok(Cli { command: Command::Pcap(command) }) => command.run(),
+        #[cfg(feature = "tools")]
+        Ok(Cli { command: Command::Demo(args) }) => demo::run(&args),
         Ok(Cli { command: Command::Config }) => print(&config::print()),
         Err(error) => {
             // Help and version are results; everything else is wrong use.

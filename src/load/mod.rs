@@ -17,6 +17,7 @@ mod play;
 mod report;
 mod script;
 mod tally;
+mod watch;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -29,6 +30,7 @@ pub use plan::{Class, Connection, Exchange, MAX_CONNECTIONS, MAX_DURATION, Pace,
 pub use play::{Progress, play};
 pub use report::{ClassReport, Failure, Latency, Outcome, Report};
 pub use script::{Lane, Request, Rhythm, Role, Script, Step, Then};
+pub use watch::{Glance, Watch};
 
 use client::Client;
 use pace::Schedule;
@@ -48,13 +50,19 @@ pub enum Mark {
 
 /// Plays a plan: first the connections that are held, then the warm-up, then the part that is measured. Ends early if no
 /// client has anything left to do. `at` hears the marks; what it does then delays the load.
-pub async fn run(plan: &Plan, mut at: impl FnMut(Mark)) -> Result<Report, PlanError> {
+pub async fn run(plan: &Plan, at: impl FnMut(Mark)) -> Result<Report, PlanError> {
+    run_watched(plan, at, &Watch::default()).await
+}
+
+/// The same, while somebody looks.
+pub async fn run_watched(plan: &Plan, mut at: impl FnMut(Mark), watch: &Watch) -> Result<Report, PlanError> {
     plan.check()?;
     let tallies = plan
         .classes
         .iter()
         .map(|class| Tally::new(&class.name, class.is_open_loop()).map(Arc::new))
         .collect::<Result<Vec<_>, _>>()?;
+    watch.begin(&tallies);
     let parts: Vec<_> = plan.classes.iter().cloned().map(Arc::new).zip(&tallies).collect();
     let clients = |class: &Arc<Class>, tally: &Arc<Tally>| {
         let (class, tally, target) = (Arc::clone(class), Arc::clone(tally), plan.target);

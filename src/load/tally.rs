@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use super::plan::PlanError;
 use super::report::{ClassReport, Failure, Latency, Outcome};
+use super::watch::Glance;
 
 /// The longest latency that is told apart, in microseconds: longer ones count as an hour.
 const LONGEST: u64 = 3_600_000_000;
@@ -148,6 +149,16 @@ impl Tally {
         self.0.lock().report.attempts
     }
 
+    /// Everything since the first mark.
+    pub(super) fn so_far(&self) -> Glance {
+        let seen = self.0.lock();
+        Glance {
+            attempts: seen.report.attempts,
+            outcomes: seen.by_outcome.iter().map(|(outcome, of_these)| (*outcome, of_these.len())).collect(),
+            latencies: seen.latency.clone(),
+        }
+    }
+
     /// The last mark.
     pub(super) fn end(&self, now: Instant) {
         let mut seen = self.0.lock();
@@ -197,7 +208,7 @@ fn histogram(digits: u8) -> Result<Histogram<u64>, PlanError> {
     Histogram::new_with_bounds(1, LONGEST, digits).map_err(|error| PlanError(error.to_string()))
 }
 
-fn quantiles(of: &Histogram<u64>) -> Latency {
+pub(super) fn quantiles(of: &Histogram<u64>) -> Latency {
     let at = |quantile| of.value_at_quantile(quantile);
     Latency { p50: at(0.5), p90: at(0.9), p99: at(0.99), p999: at(0.999), max: of.max() }
 }

@@ -6,6 +6,8 @@ mod access_log;
 mod captures;
 mod commands;
 mod crowd;
+#[cfg(feature = "tools")]
+mod demo;
 mod names;
 mod network;
 #[cfg(feature = "tools")]
