@@ -20,6 +20,7 @@ use crate::config::Settings;
 use crate::control;
 use crate::guard::pressure::Level;
 use crate::guard::{Capacity, Guard};
+use crate::kernel::conntrack::Forgetter;
 use crate::kernel::view::{KernelView, Sources};
 use crate::net::close;
 use crate::net::listener::{in_use, listen, no_ipv6};
@@ -137,13 +138,16 @@ impl Gateway {
         let capacity = Capacity::new(raise_descriptor_limit(&settings));
         let rules =
             Rules::new(Arc::clone(&settings), None, &capacity, Arc::clone(&counters)).map_err(trying("resolver"))?;
+        let may_drop = close::may_vanish();
+        let forgetter = may_drop.then(Forgetter::start).transpose().map_err(trying("cannot start thread conntrack"))?;
         let shared = Arc::new(Shared {
             rules: ArcSwap::from_pointee(rules),
             own: Arc::new(ArcSwap::from_pointee(
                 OwnAddresses::read().map_err(trying("cannot read the own addresses"))?,
             )),
             loops: Arc::new(Loops::default()),
-            guard: Guard::new(settings.limits.clients_tracked, close::may_vanish()),
+            guard: Guard::new(settings.limits.clients_tracked, may_drop),
+            forgetter,
             capacity,
             counters: Arc::clone(&counters),
             refusals: Arc::default(),

@@ -1,6 +1,8 @@
 //! Saying no: prebuilt bytes, one write, then the close that loses nothing and leaves nothing.
 
 use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use rustix::net::{SendFlags, send};
@@ -15,7 +17,7 @@ use crate::proxy::buffer::Buffer;
 use crate::proxy::hold::Held;
 use crate::proxy::ledger::{ConnectionEntry, RequestEntry};
 use crate::proxy::request;
-use crate::proxy::shared::{Visitor, Worker};
+use crate::proxy::shared::{Shared, Visitor, Worker};
 
 /// Seconds a client is asked to stay away (RFC 9110 section 10.2.3); 0 would invite it back at once.
 const RETRY_AFTER: u32 = 5;
@@ -132,7 +134,7 @@ pub(crate) async fn answer(
         return over(entry);
     }
     match visitor.manner(reply, &shared) {
-        Manner::Drop if close::vanishes(&stream).is_ok() => {
+        Manner::Drop if vanish(&stream, || stream.local_addr(), visitor, &shared) => {
             drop(stream);
             return over(entry);
         }
@@ -165,13 +167,32 @@ pub(crate) fn at_once(
     let entry = RequestEntry::new(worker, &visitor);
     note(&entry, reply.end, buffer);
     match visitor.manner(reply, &worker.shared) {
-        Manner::Drop if close::vanishes(&stream).is_ok() => {
+        Manner::Drop if vanish(&stream, || stream.local_addr(), &visitor, &worker.shared) => {
             drop(stream);
             Refused { connection, request: entry, end: reply.end }.closed();
         }
         Manner::Hold(hold, late) => worker.holding.add(Held { stream, reply, entry, hold, late }, connection),
         Manner::Answer | Manner::Drop => say(stream, reply, entry, connection, worker),
     }
+}
+
+/// Prepares a socket so that nothing is left of it once it is closed: neither with us nor in connection tracking, which would
+/// take it for established for days. False if that is not permitted any more.
+fn vanish(
+    stream: &impl AsFd,
+    ours: impl FnOnce() -> io::Result<SocketAddr>,
+    visitor: &Visitor,
+    shared: &Shared,
+) -> bool {
+    let vanishes = close::vanishes(stream).is_ok();
+    if vanishes
+        && let Some(forgetter) = &shared.forgetter
+        && !forgetter.is_asleep()
+        && let Ok(ours) = ours()
+    {
+        forgetter.forget(visitor.peer, ours);
+    }
+    vanishes
 }
 
 /// Answers a connection the reactor does not know: one small segment always fits into a socket that has sent nothing, and

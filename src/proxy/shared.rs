@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use crate::config::Settings;
 use crate::config::settings::{Limits, Rate};
 use crate::guard::{Capacity, Client, Guard, Limiter, Manner, Refusal};
+use crate::kernel::conntrack::Forgetter;
 use crate::net::ClientKey;
 use crate::net::lingering::Lingering;
 use crate::net::loops::Loops;
@@ -77,6 +78,8 @@ pub struct Shared {
     pub guard: Guard,
     /// How many sockets we may hold.
     pub capacity: Capacity,
+    /// Makes connection tracking forget what was dropped; `None` where nothing may be dropped.
+    pub forgetter: Option<Forgetter>,
     /// What is counted.
     pub counters: Arc<Counters>,
     /// Refusals per client and second.
