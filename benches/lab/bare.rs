@@ -1,8 +1,9 @@
 //! The limit: what a refusal costs at least. A bare epoll loop on one thread that accepts, reads a head, writes the bytes it
 //! was given, and closes as the gateway does: it waits 200 ms for the client's FIN, discarding what still comes.
 //!
-//! `lab-bare ADDRESS FILE [look | epoll]`: the answer is in FILE. The FIN is waited for in one of two ways: `look`, after 1,
-//! 2, 4 … ms, or `epoll`. There is no TLS, no parsing beyond the empty line, no limit, no log and no count.
+//! `lab-bare ADDRESS FILE [look | epoll | reset]`: the answer is in FILE. The FIN is waited for in one of two ways: `look`, after 1,
+//! 2, 4 … ms, or `epoll`. With `reset` there is neither an answer nor a wait: a request is answered by an RST. There is no TLS, no
+//! parsing beyond the empty line, no limit, no log and no count.
 #![expect(clippy::indexing_slicing, reason = "a tool that only the lab talks to")]
 
 use std::collections::VecDeque;
@@ -43,6 +44,7 @@ struct Bare {
     listener: OwnedFd,
     answer: Vec<u8>,
     looking: bool,
+    resetting: bool,
     scrap: Vec<u8>,
     /// One queue for each pause: what comes in last is due last.
     looks: [VecDeque<Look>; LOOKS],
@@ -54,10 +56,10 @@ struct Bare {
 
 fn main() -> io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (address, file, looking) = match &arguments[..] {
-        [address, file] => (address, file, true),
-        [address, file, close] if close == "look" || close == "epoll" => (address, file, close == "look"),
-        _ => return Err(io::Error::other("lab-bare ADDRESS FILE [look | epoll]")),
+    let (address, file, close) = match &arguments[..] {
+        [address, file] => (address, file, "look"),
+        [address, file, close] if ["look", "epoll", "reset"].contains(&close.as_str()) => (address, file, close.as_str()),
+        _ => return Err(io::Error::other("lab-bare ADDRESS FILE [look | epoll | reset]")),
     };
     let address: SocketAddr = address.parse().map_err(io::Error::other)?;
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
@@ -71,7 +73,8 @@ fn main() -> io::Result<()> {
         epoll,
         listener,
         answer: std::fs::read(file)?,
-        looking,
+        looking: close == "look",
+        resetting: close == "reset",
         scrap: vec![0; 16 * 1024],
         looks: Default::default(),
         watched: Vec::new(),
@@ -119,7 +122,9 @@ impl Bare {
         let mut watched = Watched { socket, head: Vec::new(), until: None };
         match rustix::net::recv(&watched.socket, &mut self.scrap[..], RecvFlags::empty()) {
             Ok((n, _)) if self.scrap[..n].ends_with(b"\r\n\r\n") => {
-                rustix::net::send(&watched.socket, &self.answer, SendFlags::NOSIGNAL).unwrap_or_default();
+                if !self.answer(&watched.socket) {
+                    return;
+                }
                 let now = Instant::now();
                 let until = now + QUIET;
                 if self.looking {
@@ -140,6 +145,17 @@ impl Bare {
         }
     }
 
+    /// Answers a whole request; whether the client's FIN is to be waited for then.
+    fn answer(&self, socket: &OwnedFd) -> bool {
+        if self.resetting {
+            // Dropping it sends the RST.
+            sockopt::set_socket_linger(socket, Some(Duration::ZERO)).unwrap_or_default();
+        } else {
+            rustix::net::send(socket, &self.answer, SendFlags::NOSIGNAL).unwrap_or_default();
+        }
+        !self.resetting
+    }
+
     fn watch(&mut self, watched: Watched) {
         let number = usize::try_from(watched.socket.as_raw_fd()).unwrap_or_default();
         let data = epoll::EventData::new_u64(number as u64);
@@ -157,24 +173,28 @@ impl Bare {
 
     fn readable(&mut self, number: usize) {
         let Some(place) = self.watched.get_mut(number) else { return };
-        let Some(watched) = place else { return };
+        let Some(mut watched) = place.take() else { return };
         match rustix::net::recv(&watched.socket, &mut self.scrap[..], RecvFlags::empty()) {
-            Ok((0, _)) => *place = None,
+            Ok((0, _)) => return,
             Ok(_) if watched.until.is_some() => {}
             Ok((n, _)) => {
                 watched.head.extend_from_slice(&self.scrap[..n]);
                 if watched.head.ends_with(b"\r\n\r\n") {
-                    rustix::net::send(&watched.socket, &self.answer, SendFlags::NOSIGNAL).unwrap_or_default();
+                    if !self.answer(&watched.socket) {
+                        return;
+                    }
                     let until = Instant::now() + QUIET;
                     watched.until = Some(until);
                     self.ends.push_back((until, number));
                 } else if watched.head.len() > 64 * 1024 {
-                    *place = None;
+                    return;
                 }
             }
             Err(Errno::AGAIN) => {}
-            Err(_) => *place = None,
+            Err(_) => return,
         }
+        // What is not put back is closed.
+        self.watched[number] = Some(watched);
     }
 
     /// Time has passed.

@@ -15,8 +15,8 @@ import time
 import network as net
 import peers
 import report as reports
-from network import GATEWAY, GATEWAY_CORE, ORIGIN, OTHER_CORE, PORT, Failed, Network
-from workloads import REFUSED
+from network import CLOSED_PORT, GATEWAY, GATEWAY6, GATEWAY_CORE, ORIGIN, OTHER_CORE, PORT, SILENT, Failed, Network
+from workloads import REFUSED, STORMERS
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve() / "release"
@@ -50,7 +50,8 @@ class Lab:
         self.where = where
         self.marks = {
             "@DIR@": where, "@GATEWAY@": GATEWAY, "@PORT@": PORT, "@ORIGIN@": ORIGIN,
-            "@CONNECTIONS@": CONNECTIONS, "@DESCRIPTORS@": DESCRIPTORS,
+            "@CONNECTIONS@": CONNECTIONS, "@DESCRIPTORS@": DESCRIPTORS, "@GATEWAY6@": GATEWAY6, "@CLOSED_PORT@": CLOSED_PORT,
+            "@SILENT@": SILENT, "@STORMERS@": f"{STORMERS[0]}-{STORMERS[-1]}",
         }
         (where / "www").mkdir()
         with open(where / "www" / "big", "wb") as big:
@@ -63,9 +64,9 @@ class Lab:
             template = template.replace(mark, str(value))
         return template
 
-    def start(self, network, name, peer):
+    def start(self, network, name, peer, guarded=False):
         """A gateway, listening."""
-        for path, template in ((f"{name}.conf", peer.config), *peer.files):
+        for path, template in ((f"{name}.conf", peer.config + ("" if guarded else peer.unguarded)), *peer.files):
             (self.where / path).parent.mkdir(parents=True, exist_ok=True)
             (self.where / path).write_text(self.text(template, name))
         log = self.where / f"{name}.log"

@@ -1,7 +1,8 @@
 //! The load of the lab: plays a plan (JSON on standard input) and writes what it saw (JSON) to standard output.
 //!
-//! `lab-load [--core N] [--process PID]...`: at the two marks of the measured part, the time that this core was not idle and
-//! the resident memory of these processes and their children are read, before anything is closed.
+//! `lab-load [--core N] [--process PID]... [--at-end COMMAND]`: at the two marks of the measured part, the time that this core was
+//! not idle and the resident memory of these processes and their children are read, before anything is closed. The command is
+//! run by the shell after the last of them, while everything is still open.
 #![expect(
     clippy::indexing_slicing,
     clippy::print_stdout,
@@ -10,12 +11,12 @@
 )]
 
 use std::net::IpAddr;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 use std::{fs, io};
 
 use clap::Parser;
-use floodgate::load::{self, Class, Connection, Exchange, Pace, Plan, Retry};
+use floodgate::load::{self, Class, Connection, Exchange, Manner, Mark, Pace, Plan, Retry};
 use serde_json::{Value, json};
 
 type Failure = Box<dyn std::error::Error>;
@@ -28,6 +29,9 @@ struct Arguments {
     /// Processes whose memory is read.
     #[arg(long)]
     process: Vec<u32>,
+    /// What is done in the end, before connections are closed.
+    #[arg(long)]
+    at_end: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -47,9 +51,16 @@ fn play(arguments: &Arguments) -> Result<Value, Failure> {
     let plan = plan(&serde_json::from_reader(io::stdin().lock())?)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut seen = Vec::new();
-    let report = runtime.block_on(load::run(&plan, |_| {
+    let mut failed = None;
+    let report = runtime.block_on(load::run(&plan, |mark| {
         seen.push(json!({ "core": arguments.core.map(core), "memory_kb": arguments.process.iter().copied().map(memory).sum::<u64>() }));
+        if let (Mark::End, Some(command)) = (mark, &arguments.at_end) {
+            failed = Command::new("sh").args(["-euc", command]).status().map_or(Some(-1), |status| status.code().filter(|code| *code != 0));
+        }
     }))?;
+    if let Some(code) = failed {
+        return Err(format!("what was to be done in the end ended with {code}").into());
+    }
     let mut report = report.to_json();
     report["marks"] = seen.into();
     Ok(report)
@@ -92,11 +103,16 @@ fn class(value: &Value) -> Result<Class, Failure> {
         } else {
             Connection::New
         },
+        manner: match (value["drip_ms"].as_u64(), value["stall_after"].as_u64()) {
+            (Some(pause), _) => Manner::Drip(Duration::from_millis(pause)),
+            (_, Some(after)) => Manner::Stall { after },
+            _ => Manner::Prompt,
+        },
         pace: match (pace.as_str(), pace["per_second"].as_u64(), pace["retry_ms"].as_u64()) {
             (Some("hold"), ..) => Pace::Hold,
             (Some("once"), ..) => Pace::Closed(Retry::Never),
             (Some("closed"), ..) => Pace::Closed(Retry::Instant),
-            (_, Some(per_second), _) => Pace::Open { per_second: per_second.try_into()? },
+            (_, Some(per_second), _) => Pace::Open { per_second: per_second.try_into()?, once: pace["once"] == true },
             (_, _, Some(pause)) => Pace::Closed(Retry::After(Duration::from_millis(pause))),
             _ => return Err(format!("{pace} is no pace").into()),
         },

@@ -6,11 +6,14 @@ Called by: `lab.py`, `storm.py`. Never: touches a process or an interface it did
     clients 198.18.1.1 … 198.18.1.250 ---- 198.18.0.1 gateway 198.19.0.1 ---- 198.19.0.2 origin
     core 1                                 core 0                             core 1
 
-The addresses are those set aside for benchmarks (RFC 2544). No host forwards packets and none has a default route.
+The addresses are those set aside for benchmarks (RFC 2544, RFC 5180). No host forwards packets and none has a default route. Behind
+the clients' first address lie further networks: FAR and FAR6, any address of which the clients' host can have, and NOBODY,
+where nobody answers. Nobody answers for SILENT either, which lies beside the origin.
 """
 
 import contextlib
 import functools
+import ipaddress
 import itertools
 import os
 import pathlib
@@ -23,6 +26,11 @@ import time
 GATEWAY = "198.18.0.1"
 GATEWAY_OUT = "198.19.0.1"
 ORIGIN = "198.19.0.2"
+SILENT = "198.19.0.3"
+# Where nothing listens.
+CLOSED_PORT = 8081
+FAR, NOBODY = "198.18.128.0/17", "198.18.64.0/18"
+GATEWAY6, CLIENTS6, FAR6 = "2001:2:0:1::1", "2001:2:0:1::2", "2001:2:0:8000::/49"
 PORT = 3128
 GATEWAY_CORE, OTHER_CORE = 0, 1
 MARK = f"fglab{os.getpid()}"
@@ -38,8 +46,9 @@ SYSCTLS = {
     "net/ipv4/tcp_tw_reuse": "1",
     "net/core/somaxconn": "4096",
     # Router solicitations and the like are load that nobody asked for.
-    "net/ipv6/conf/all/disable_ipv6": "1",
-    "net/ipv6/conf/default/disable_ipv6": "1",
+    "net/ipv6/conf/default/router_solicitations": "0",
+    "net/ipv6/conf/default/accept_ra": "0",
+    "net/ipv6/conf/default/addr_gen_mode": "1",
 }
 
 # The kernel's own default. The machine may have another, which a namespace inherits and may not change; a route can.
@@ -48,7 +57,7 @@ CONGESTION_CONTROL = "congctl cubic"
 
 # Asking for the state of a connection is what makes the kernel follow connections in a namespace, as a gateway's does.
 FOLLOW = "table inet lab { chain pass { type filter hook prerouting priority 0; ct state established accept; }; }"
-FOLLOWED = re.compile(r"^ipv4 +2 tcp +6 +\d+ +(\w+) +src=([\d.]+) ", re.MULTILINE)
+FOLLOWED = re.compile(r"^ipv[46] +\d+ tcp +6 +\d+ +(\w+) +src=([\d.a-f:]+) ", re.MULTILINE)
 
 
 class Failed(Exception):
@@ -66,6 +75,16 @@ def command(*args, **kwargs):
     if done.returncode != 0:
         raise Failed(f"{' '.join(str(a) for a in args)}: {(done.stderr or done.stdout).strip()[-400:]}")
     return done.stdout
+
+
+def far(count):
+    """So many addresses from behind the clients' router."""
+    return [f"198.18.{128 + n // 250}.{1 + n % 250}" for n in range(count)]
+
+
+def far6(count, net):
+    """So many addresses of one /64 of IPv6."""
+    return [f"2001:2:0:80{net:02x}::{n:x}" for n in range(1, count + 1)]
 
 
 class Network:
@@ -86,6 +105,7 @@ class Network:
                 command("ip", "-n", name, "link", "set", "lo", "up")
             self._link("198.18.0.0/16", self.clients, "c0", sources(250), "g0", GATEWAY)
             self._link("198.19.0.0/16", self.origin, "o0", [ORIGIN], "g1", GATEWAY_OUT)
+            self._extend()
             self._steer()
         except BaseException:
             self.close()
@@ -101,6 +121,25 @@ class Network:
             lines = [f"address add {address}/32 dev {link}" for address in given]
             lines += [f"link set {link} up", f"route add {prefix} dev {link} src {given[0]} {CONGESTION_CONTROL}"]
             command("ip", "-n", name, "-batch", "-", input="\n".join(lines))
+
+    def _extend(self):
+        """The networks behind the clients' router, the link in IPv6, and the silent neighbour."""
+        router = sources(1)[0]
+        self._inside(self.clients, "echo 1 > /proc/sys/net/ipv6/ip_nonlocal_bind")
+        for name, lines in (
+            (self.clients, [f"-6 address add {CLIENTS6}/64 dev c0 nodad", f"route add local {FAR} dev lo",
+                            f"-6 route add local {FAR6} dev lo"]),
+            (self.gateway, [f"-6 address add {GATEWAY6}/64 dev g0 nodad",
+                            *(f"route add {net} via {router} dev g0 {CONGESTION_CONTROL}" for net in (FAR, NOBODY)),
+                            f"-6 route add {FAR6} via {CLIENTS6} dev g0 {CONGESTION_CONTROL}",
+                            f"neigh add {SILENT} lladdr 02:00:00:00:00:03 nud permanent dev g1"]),
+        ):
+            for line in lines:
+                command("ip", "-n", name, *line.split())
+
+    def rules(self, text):
+        """Loads nftables' rules on the gateway's host."""
+        command("ip", "netns", "exec", self.gateway, "nft", "-f", "-", input=text)
 
     def _inside(self, name, script):
         return command("ip", "netns", "exec", name, "sh", "-euc", script)
@@ -260,7 +299,7 @@ def peak_kb(pid, reset=False):
 
 def followed(pid, addresses):
     """Connections of these clients that the kernel still follows in the namespace of a process, by state."""
-    addresses, states = set(addresses), {}
+    addresses, states = {ipaddress.ip_address(one).exploded for one in addresses}, {}
     with contextlib.suppress(OSError):
         for state, source in FOLLOWED.findall(pathlib.Path(f"/proc/{pid}/net/nf_conntrack").read_text()):
             if source in addresses:

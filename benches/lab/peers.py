@@ -12,9 +12,19 @@ import shlex
 import shutil
 
 REFUSALS = ("refuse", "refuse-64")
-STORMS = ("storm", "storm-impatient", "storm-open", "replay")
+# Storms of refused requests, and all that a gateway can be asked without CONNECT.
+SELF_TARGET = ("storm", "storm-impatient", "storm-patient", "storm-vanished", "storm-open", "one-client", "many-clients", "replay",
+               "mixed", "nat", "v6-prefix")
+STORMS = (*SELF_TARGET, "dead-destination", "slow-heads", "stalled", "spoofed", "flash")
+ABLATED = ("storm", "storm-impatient", "storm-open")
 HTTP = (*REFUSALS, *STORMS, "forward", "idle-forward", "rest")
-PROXY = (*HTTP, "connect", "bulk", "idle-tunnel")
+PROXY = (*HTTP, "wechat-start", "connect", "bulk", "idle-tunnel")
+# Why somebody has no part in a workload.
+CANNOT = {
+    **dict.fromkeys(("connect", "bulk", "idle-tunnel", "wechat-start"), "knows no CONNECT"),
+    "idle-forward": "keeps no connection alive",
+}
+FORWARDS_NOTHING = "only refuses"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +43,11 @@ class Peer:
     tunnels: bool = True
     # Whether it passes good requests on.
     forwards: bool = True
+    is_floodgate: bool = False
+    # What is added to its configuration where a cost is measured: nothing that is asked for is to be limited or slowed there.
+    unguarded: str = ""
+    # Rules for nftables on its host.
+    rules: str = ""
 
     def with_settings(self, text):
         """With more in its configuration."""
@@ -57,16 +72,21 @@ PACKAGES = {
 }
 
 
-# Limits are lifted: to refuse by rate is another answer than the one that is measured.
 FLOODGATE = """
 [[listener]]
 address = "0.0.0.0:@PORT@"
+[[listener]]
+address = "[@GATEWAY6@]:@PORT@"
 [runtime]
 workers = 1
 [clients]
-allow = ["198.18.0.0/15"]
+allow = ["198.18.0.0/15", "2001:2::/48"]
 [destinations]
-allow = ["@ORIGIN@:80"]
+allow = ["@ORIGIN@:80", "@ORIGIN@:@CLOSED_PORT@", "@SILENT@:80"]
+"""
+
+# Where a cost is measured, to refuse by rate, or to stall, is another answer than the one that is measured.
+UNGUARDED = """
 [limits]
 connections = @CONNECTIONS@
 client-connections = @CONNECTIONS@
@@ -92,13 +112,16 @@ ORIGIN = NGINX + """
 # A reverse proxy: it cannot be a forward one.
 NGINX_PEER = NGINX + """
     upstream origin { server @ORIGIN@:80; keepalive 256; keepalive_requests 1000000000; keepalive_timeout 600s; }
+    upstream closed { server @ORIGIN@:@CLOSED_PORT@; }
+    upstream silent { server @SILENT@:80; }
+    map $http_host $to { default origin; @ORIGIN@:@CLOSED_PORT@ closed; @SILENT@ silent; }
     server {
-        listen @PORT@ backlog=4096;
+        listen @PORT@ backlog=4096; listen [@GATEWAY6@]:@PORT@ backlog=4096;
         location / {
-            proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;
+            proxy_pass http://$to; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;
         }
     }
-    server { listen @PORT@; server_name @GATEWAY@; return @REFUSAL@; }
+    server { listen @PORT@; listen [@GATEWAY6@]:@PORT@; server_name @GATEWAY@; return @REFUSAL@; }
 }
 """
 
@@ -117,10 +140,15 @@ defaults
 @DEFAULTS@
 frontend front
     bind 0.0.0.0:@PORT@ backlog 4096
+    bind [@GATEWAY6@]:@PORT@ backlog 4096
     default_backend origin
 @RULES@
 backend origin
     server nginx @ORIGIN@:80
+backend closed
+    server nobody @ORIGIN@:@CLOSED_PORT@
+backend silent
+    server nobody @SILENT@:80
 """
 
 
@@ -132,18 +160,21 @@ def haproxy(defaults, rules=""):
 TINYPROXY = """
 Port @PORT@
 Listen 0.0.0.0
+Listen @GATEWAY6@
 Timeout 600
 MaxClients @CONNECTIONS@
 LogFile "/dev/null"
 LogLevel Critical
 Filter "@DIR@/filter"
 Allow 198.18.0.0/15
+Allow 2001:2::/48
 ConnectPort 80
 DisableViaHeader Yes
 """
 
 SQUID = """
 http_port 0.0.0.0:@PORT@
+http_port [@GATEWAY6@]:@PORT@
 pid_filename @DIR@/squid.pid
 cache deny all
 cache_mem 8 MB
@@ -172,7 +203,7 @@ error_directory @DIR@/squid-errors
 """
 
 ATS_RECORDS = """
-CONFIG proxy.config.http.server_ports STRING @PORT@
+CONFIG proxy.config.http.server_ports STRING @PORT@ @PORT@:ipv6:ip-in=[@GATEWAY6@]
 CONFIG proxy.config.admin.user_id STRING #-1
 CONFIG proxy.config.exec_thread.autoconfig INT 0
 CONFIG proxy.config.exec_thread.limit INT 1
@@ -231,7 +262,9 @@ HAPROXY_LINE = "haproxy -db -f @CONFIG@"
 def haproxy_http(*rules):
     """With these answers to requests for the gateway itself."""
     defaults = "    mode http\n    http-reuse always\n    timeout tarpit 1s"
-    return haproxy(defaults, "\n".join(["    acl own url_beg http://@GATEWAY@/", *(f"    {rule}" for rule in rules)]))
+    rules = ("acl own url_beg http://@GATEWAY@/", *rules, "use_backend closed if { hdr(host) @ORIGIN@:@CLOSED_PORT@ }",
+             "use_backend silent if { hdr(host) @SILENT@ }")
+    return haproxy(defaults, "\n".join(f"    {rule}" for rule in rules))
 
 
 # What a client asked of the gateway itself in the last two seconds; its other requests are not counted and not touched.
@@ -247,29 +280,65 @@ TINYPROXY_CAN = tuple(name for name in PROXY if name != "idle-forward")
 
 PEERS = {
     "haproxy": Peer(HTTP, HAPROXY_LINE, haproxy_http(DENY)),
-    "haproxy-tarpit": Peer(STORMS, HAPROXY_LINE, haproxy_http(TARPIT)),
-    "haproxy-drop": Peer(STORMS, HAPROXY_LINE, haproxy_http(DROP)),
-    "haproxy-stick-tarpit": Peer(STORMS, HAPROXY_LINE, haproxy_http(*HAPROXY_RATE, TARPIT + OFTEN, DENY)),
-    "haproxy-stick-drop": Peer(STORMS, HAPROXY_LINE, haproxy_http(*HAPROXY_RATE, DROP + OFTEN, DENY)),
+    "haproxy-tarpit": Peer(SELF_TARGET, HAPROXY_LINE, haproxy_http(TARPIT)),
+    "haproxy-drop": Peer(SELF_TARGET, HAPROXY_LINE, haproxy_http(DROP)),
+    "haproxy-stick-tarpit": Peer(SELF_TARGET, HAPROXY_LINE, haproxy_http(*HAPROXY_RATE, TARPIT + OFTEN, DENY)),
+    "haproxy-stick-drop": Peer(SELF_TARGET, HAPROXY_LINE, haproxy_http(*HAPROXY_RATE, DROP + OFTEN, DENY)),
     "haproxy-tcp": Peer(("bulk",), HAPROXY_LINE, haproxy("    mode tcp"), tunnels=False),
     "haproxy-splice": Peer(("bulk",), HAPROXY_LINE, haproxy("    mode tcp\n    option splice-auto"), tunnels=False),
     "nginx": Peer(HTTP, NGINX_LINE, NGINX_PEER.replace("@REFUSAL@", "403")),
-    "nginx-444": Peer((*REFUSALS, *STORMS), NGINX_LINE, NGINX_PEER.replace("@REFUSAL@", "444"), refusal="closed"),
+    "nginx-444": Peer((*REFUSALS, *SELF_TARGET), NGINX_LINE, NGINX_PEER.replace("@REFUSAL@", "444"), refusal="closed"),
     "tinyproxy": Peer(TINYPROXY_CAN, "tinyproxy -d -c @CONFIG@", TINYPROXY, files=(("filter", "^198\\.18\\.0\\.1\n"),)),
     "squid": Peer(PROXY, "squid -N -f @CONFIG@", SQUID + SQUID_SHORT, files=(("squid-errors/ERR_ACCESS_DENIED", "denied\n"),)),
     "ats": Peer(PROXY, "traffic_server --run-root=@DIR@/ats/runroot.yaml", files=ATS_FILES),
 }
 
 
-# What is added to floodgate's configuration, by the candidate's name, and what that one can do.
-FLOODGATE_VARIANTS = {"floodgate": ("", PROXY)}
+# The least that dropping a storm can cost: one rule by hand, of somebody who knows its addresses.
+NFT_DROP = """
+table ip by-hand {
+    chain prerouting {
+        type filter hook prerouting priority raw - 10
+        ip saddr @STORMERS@ tcp dport @PORT@ tcp flags & (syn | ack) == syn counter drop
+    }
+}
+"""
+
+# Parts of the guard, each alone: what is added to floodgate's configuration. `reset` is the bare loop's.
+ABLATION = {
+    "answer": '[guard]\nladder = "answer"\n',
+    "hold": '[guard]\nstall = "hold"\nfence = "off"\n',
+    "drop": '[guard]\nstall = "drop"\nfence = "off"\n',
+}
 
 
-def floodgate(command, settings="", workloads=PROXY):
+def floodgate(command, settings="", workloads=PROXY, rules=""):
     """A build of floodgate, with further settings."""
-    return Peer(workloads, f"{command} run --config @CONFIG@", FLOODGATE + settings)
+    return Peer(workloads, f"{command} run --config @CONFIG@", FLOODGATE + settings, is_floodgate=True, unguarded=UNGUARDED,
+                rules=rules)
 
 
-def bare(program, close, workloads=(*REFUSALS, *STORMS)):
-    """The bare loop, which can only refuse; `refusal` is what it says."""
+def nft_drop(command):
+    """floodgate behind that rule, so that good requests cost the same."""
+    return floodgate(command, workloads=("storm-open",), rules=NFT_DROP)
+
+
+def bare(program, close, workloads=(*REFUSALS, *SELF_TARGET)):
+    """The bare loop, which can only refuse; `refusal` is what it says. It knows no IPv6."""
+    workloads = tuple(name for name in workloads if name != "v6-prefix")
     return Peer(workloads, f"{program} 0.0.0.0:@PORT@ @DIR@/refusal {close}", forwards=False)
+
+
+def ablation(command, program):
+    """floodgate with parts of the guard, and who resets instead; by name."""
+    return {name: floodgate(command, settings, ABLATED) for name, settings in ABLATION.items()} | {
+        "reset": bare(program, "reset", ABLATED)}
+
+
+def why_not(name, workload):
+    """Why a candidate has no part in a workload; nothing if that goes without saying."""
+    if name.startswith("bare") or name == "reset":
+        return FORWARDS_NOTHING
+    if name in ABLATION or name == "nft-drop":
+        return None
+    return CANNOT.get(workload)

@@ -8,6 +8,8 @@ the gateway's delay.
 """
 
 import bisect
+import collections
+import ipaddress
 import json
 import math
 import os
@@ -20,33 +22,46 @@ import time
 
 import network as net
 from lab import TARGET, base_load, play, result
-from network import GATEWAY, GATEWAY_CORE, OTHER_CORE, PORT, Failed, Network
-from workloads import GOOD, GOOD_PER_SECOND, STORMERS, get
+from network import GATEWAY, GATEWAY6, GATEWAY_CORE, OTHER_CORE, PORT, Failed, Network
+from workloads import GOOD_PER_SECOND, STORMERS, get
 
 HERE = pathlib.Path(__file__).resolve().parent
-# Memory that the kernel needs for a socket and for a connection in TIME_WAIT.
-SOCKET_BYTES, TIME_WAIT_BYTES = 2500, 256
+# Memory that the kernel needs for a socket, for a connection in TIME_WAIT, and for a handshake.
+SOCKET_BYTES, TIME_WAIT_BYTES, REQUEST_BYTES = 2500, 256, 320
 # The good client's latency has recovered when the requests of so long are as before, but for so much.
 WINDOW_S, TOLERANCE_US = 0.5, 1000
 # The gateway has when its core is busy this share more than before, and this many sockets more are left.
 CORE_MORE, SOCKETS_MORE = 0.05, 16
-# Of a rate, in seconds: what the storm settles at. As long as the longest patience, which is the period of a silenced storm.
-SETTLED_S = 5
+# So long the gateway has to find out what it is dealt with: rates count from then on.
+TO_ACT_S = 2
+# The last part of a storm, by whose core time and memory is told what it settles at.
+SETTLED = 0.4
+# What asks floodgate for its status, from within its namespace.
+STATUS = '''
+import json, sys, urllib.request
+with urllib.request.urlopen("http://127.0.0.1:9128/api/v1/status", timeout=5) as answer:
+    status = json.load(answer)
+json.dump({key: status.get(key) for key in ("fences", "guard", "pressure", "traffic")}, sys.stdout)
+'''
+# In the clients' namespace: from now on nobody hears of the stormers, who are not told either.
+VANISH = f"nft 'table ip lab {{ chain out {{ type filter hook output priority 0; ip saddr {STORMERS[0]}-{STORMERS[-1]} drop; }}; }}'"
 # A good request that failed counts as one that took as long as the client waits.
 FAILED_US = 5_000_000
 
 
 def measure(lab, name, peer, storm, options):
     """One candidate in one storm; a dictionary of figures."""
-    calm_s, left_after_s, recovery_s = (0.5, 0.3, 0.6) if options.smoke else (3.0, 2.0, 4.0)
+    calm_s, after_s = (0.5, 0.6) if options.smoke else (3.0, storm.after)
     with Network() as network:
         follows = network.follow()
+        if peer.rules:
+            network.rules(lab.text(peer.rules, name))
         lab.start_origin(network, urgent=True)
-        gateway = lab.start(network, name, peer)
+        gateway = lab.start(network, name, peer, guarded=True)
         seen = {"base": base_load(0.2 if options.smoke else 1.0), "rest_kb": net.resident_kb(gateway.pid)}
         watch = begun(network.start(network.gateway, OTHER_CORE, [sys.executable, HERE / "watch.py", GATEWAY_CORE, OTHER_CORE],
                                     stdout=subprocess.PIPE))
-        probe = start_probe(network) if peer.forwards else None
+        probe = start_probe(network, storm) if peer.forwards else None
         # The first requests are not what a calm gateway does.
         time.sleep(0.3)
         net.peak_kb(gateway.pid, reset=True)
@@ -57,15 +72,16 @@ def measure(lab, name, peer, storm, options):
         after = time.monotonic()
         during = times(report, calm[1], after)
         seen["steered"] = {core: count - before.get(core, 0) for core, count in net.steered().items()}
-        time.sleep(max(0.0, during[1] + left_after_s - time.monotonic()))
-        seen["followed"] = net.followed(gateway.pid, STORMERS) if follows else None
-        time.sleep(max(0.0, during[1] + recovery_s - time.monotonic()))
+        seen["status"] = status(network) if peer.is_floodgate else None
+        time.sleep(max(0.0, during[1] + after_s - time.monotonic()))
+        seen["followed"] = net.followed(gateway.pid, storm.stormers()) if follows else None
         seen["memory_kb"] = net.peak_kb(gateway.pid)
         good = ended(probe) if probe else None
         samples = ended(watch)
         lab.must_be_well(name, gateway)
     seen |= {"report": report, "samples": samples, "calm": calm, "storm": during, "followed_max": net.followed_max()}
-    seen |= of_the_storm(report) | of_the_kernel(samples, calm, during, after)
+    seen |= of_the_storm(report, storm) | of_the_kernel(samples, calm, during, after)
+    seen |= of_the_fence(samples, seen["status"], during, storm)
     seen["cost"] = None
     if good is None and seen["busy"]:
         # Nothing but the generator and the observer ran there.
@@ -78,9 +94,10 @@ def measure(lab, name, peer, storm, options):
     return seen | (of_the_good(good, calm, during, after) if good is not None else {})
 
 
-def start_probe(network):
+def start_probe(network, storm):
     """The good client."""
-    line = [TARGET / "examples" / "lab-probe", f"{GATEWAY}:{PORT}", GOOD_PER_SECOND, *GOOD]
+    gateway = f"[{GATEWAY6}]" if storm.ipv6 else GATEWAY
+    line = [TARGET / "examples" / "lab-probe", f"{gateway}:{PORT}", GOOD_PER_SECOND, *storm.good]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": None}
     probe = network.start(network.clients, OTHER_CORE, line, urgent=True, **pipes)
     probe.stdin.write(get("/").encode())
@@ -99,10 +116,19 @@ def begun(process):
 def storm_of(network, storm, options):
     """Plays the storm; the generator's report."""
     seconds = options.storm_seconds or storm.seconds
-    if not storm.replayed:
-        return play(network, storm.plan(seconds), "--core", GATEWAY_CORE)
-    line = storm.replay(TARGET / "floodgate", options.capture, options.lanes, seconds)
-    return result(network, line, "", seconds + storm.patience)
+    if storm.spoofed:
+        return result(network, storm.spoof(HERE / "spoof.py", GATEWAY_CORE, seconds), "", seconds)
+    if storm.replayed:
+        line = storm.replay(TARGET / "floodgate", options.capture, options.lanes, seconds)
+        return result(network, line, "", seconds + storm.patience())
+    return play(network, storm.plan(seconds), "--core", GATEWAY_CORE, *(["--at-end", VANISH] if storm.vanishing else []))
+
+
+def status(network):
+    """What floodgate says of itself; nothing if it does not."""
+    line = ["ip", "netns", "exec", network.gateway, sys.executable, "-c", STATUS]
+    done = subprocess.run(line, capture_output=True, timeout=30, check=False)
+    return json.loads(done.stdout) if done.returncode == 0 else None
 
 
 def times(report, earliest, latest):
@@ -121,20 +147,62 @@ def ended(process):
     return json.loads(out)
 
 
-def of_the_storm(report):
-    """What the stormers saw."""
-    load = next(report["classes"][name] for name in ("load", "self_target") if name in report["classes"])
-    series = load["per_second"]
-    window = min(SETTLED_S, max(1, round(report["duration_s"])))
-    whole = series[:max(1, round(report["duration_s"]))]
-    return {
+def of_the_storm(report, storm):
+    """What the stormers saw, and the good ones among the generator's clients."""
+    classes = report["classes"]
+    good = [seen for name, seen in classes.items() if name.startswith("good")]
+    found = {}
+    if good:
+        asked = sum(seen["attempts"] for seen in good)
+        statuses = collections.Counter()
+        for seen in good:
+            statuses.update(seen["outcomes"])
+        found = {"crowd_asked": asked, "crowd_success": statuses["200"] / asked if asked else None, "crowd_ends": statuses,
+                 "crowd_p99_us": max(seen["latency_us"]["p99"] for seen in good)}
+    load = next((classes[name] for name in ("load", "self_target") if name in classes), None) or good[0]
+    return found | {
         "attempts": load["attempts"],
-        "rate": sum(whole[-window:]) / window,
+        "rate": settled_rate(load["per_second"], report["duration_s"], storm.patience()),
         "ends": load["outcomes"],
         "p50_us": load["latency_us"]["p50"],
         "p99_us": load["latency_us"]["p99"],
         "overdue": load.get("overdue", 0),
     }
+
+
+def settled_rate(series, duration, patience):
+    """Attempts a second once the gateway has had its time: over as many of the clients' time-outs as there were whole ones, since
+    a silenced storm comes in waves."""
+    whole = [*series, *([0] * round(duration))][:max(1, round(duration))]
+    later = max(1, len(whole) - TO_ACT_S)
+    window = max(1, later - later % round(patience)) if 1 <= patience <= later else later
+    return sum(whole[-window:]) / window
+
+
+def of_the_fence(samples, told, during, storm):
+    """Who was fenced, and since when."""
+    syns = samples["fenced_syns"]
+    first = next((at for at, count in zip(samples["at"], syns) if count), None)
+    fences = (told or {}).get("fences") or []
+    addresses = {fence.get("address") for fence in fences if isinstance(fence, dict)}
+    addresses.update(*(set(found) for found in samples["fenced"]))
+    bad = {key(one) for one in storm.stormers()}
+    good = [one for one in addresses if one and key(one) not in bad or key(one) in {key(other) for other in storm.good}]
+    return {
+        "fenced_syns": max(syns, default=0) or sum(fence.get("syns") or 0 for fence in fences if isinstance(fence, dict)),
+        "fenced_after_s": None if first is None else max(0.0, first - during[0]),
+        "fences": len(addresses),
+        "good_fenced": len(good),
+    }
+
+
+def key(address):
+    """What the guard takes for a client: an IPv4 address, an IPv6 /64."""
+    try:
+        ip = ipaddress.ip_interface(address).ip
+    except ValueError:
+        return address
+    return ip if ip.version == 4 else ipaddress.ip_network((int(ip) >> 64 << 64, 64))
 
 
 def of_the_kernel(samples, calm, during, after):
@@ -150,8 +218,13 @@ def of_the_kernel(samples, calm, during, after):
 
     # The sockets that the storm leaves are there when it is over.
     storm = (during[0], after + 1.0)
-    memory = [sockets * SOCKET_BYTES + time_wait * TIME_WAIT_BYTES
-              for sockets, time_wait in zip(part("sockets", *storm), part("time_wait", *storm))]
+    names = {"sockets": SOCKET_BYTES, "time_wait": TIME_WAIT_BYTES, "requests": REQUEST_BYTES, "buffers": 1}
+
+    def memory(begin, end):
+        columns = zip(*(part(name, begin, end) for name in names))
+        return [sum(count * size for count, size in zip(column, names.values())) for column in columns]
+
+    late = (during[1] - SETTLED * (during[1] - during[0]), during[1])
     calm_busy, sockets = busy(*calm), max(part("sockets", *calm), default=0)
     back = None
     for n in range(bisect.bisect_left(at, during[1]), len(at) - 2):
@@ -163,7 +236,11 @@ def of_the_kernel(samples, calm, during, after):
         "calm_busy": calm_busy,
         "busy": busy(*during),
         "others_busy": busy(*during, "others_us"),
-        "socket_bytes": max(memory, default=0),
+        "settled_busy": busy(*late),
+        "socket_bytes": max(memory(*storm), default=0),
+        "held_bytes": statistics.median(memory(*late) or [0]),
+        "buffer_bytes": max(part("buffers", *storm), default=0),
+        "requests": max(part("requests", *storm), default=0),
         "time_wait": max(part("time_wait", *storm), default=0),
         "orphans": max(part("orphans", *storm), default=0),
         "slab_bytes": max(part("slab", *storm), default=0) - statistics.median(part("slab", *calm) or [0]),
@@ -178,6 +255,7 @@ def quantile(latencies, share):
 
 def of_the_good(asked, calm, during, after):
     """What the good clients saw, before, in and after the storm."""
+    storming = [one for one in asked if during[0] <= one[0] / 1e6 <= during[1]]
     asked = sorted((due / 1e6, latency if status == 200 else max(latency, FAILED_US)) for due, latency, status in asked)
     due = [when for when, _ in asked]
 
@@ -196,6 +274,8 @@ def of_the_good(asked, calm, during, after):
     return {
         "good_asked": len(within),
         "good_failed": len(within) - well,
+        # Answered otherwise, closed or reset: not lost on the way.
+        "good_refused": sum(status not in (0, 200) or status == 0 and took < FAILED_US for _, took, status in storming),
         "good_success": well / len(within) if within else None,
         **{f"{when}_{name}_us": quantile(which, share) for when, which in (("calm", before), ("good", within))
            for name, share in (("p50", 0.5), ("p99", 0.99))},

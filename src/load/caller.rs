@@ -18,6 +18,7 @@ use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 use super::answer::{Answer, Reply, To};
+use super::plan::Manner;
 use super::report::Failure;
 use super::tally::Tally;
 
@@ -40,6 +41,7 @@ pub(super) struct Question<'r> {
     pub(super) request: &'r [u8],
     /// So many more bytes of its body.
     pub(super) filler: u64,
+    pub(super) manner: Manner,
     /// Whether the connection is wanted again.
     pub(super) keep: bool,
 }
@@ -110,7 +112,14 @@ impl Caller {
                 return Ok(reply.status);
             }
         }
-        let reply = converse(&stream, question.request, question.filler, tally).await;
+        let reply = match question.manner {
+            Manner::Prompt => converse(&stream, question.request, question.filler, tally).await,
+            Manner::Drip(pause) => {
+                drip(&stream, question.request, pause, tally).await;
+                converse(&stream, b"", 0, tally).await
+            }
+            Manner::Stall { after } => return Err(stall(&stream, question.request, after, tally).await),
+        };
         Ok(self.done(stream, reply.map_err(|(_, failure)| failure)?, question.keep))
     }
 
@@ -142,6 +151,49 @@ pub(super) async fn recover(result: Result<u16, Failure>) {
         Ok(_) => {}
         Err(Failure::Local) => sleep(OWN_FAULT).await,
         Err(_) => yield_now().await,
+    }
+}
+
+/// Sends a request byte by byte, each after a pause, until all is sent or something comes back.
+async fn drip(stream: &TcpStream, request: &[u8], pause: Duration, tally: &Tally) {
+    for byte in request.chunks(1) {
+        if timeout(pause, stream.readable()).await.is_ok() {
+            return;
+        }
+        // What a socket does not take yet is missing then: it is never a whole request that is wanted here.
+        tally.sent(stream.try_write(byte).unwrap_or_default());
+    }
+}
+
+/// Sends a request, reads so much of the answer, and no more; how that ended.
+async fn stall(stream: &TcpStream, request: &[u8], after: u64, tally: &Tally) -> Failure {
+    let mut unsent = Unsent { request, filler: 0 };
+    let mut left = usize::try_from(after).unwrap_or(usize::MAX);
+    while left > 0 {
+        let interest = if unsent.is_empty() { Interest::READABLE } else { Interest::READABLE | Interest::WRITABLE };
+        let read = async {
+            stream.ready(interest).await?;
+            unsent.send(stream, tally)?;
+            SCRAP_BUFFER.with_borrow_mut(|scrap| {
+                let most = scrap.len().min(left);
+                stream.try_read(scrap.get_mut(..most).unwrap_or_default())
+            })
+        };
+        match read.await {
+            Ok(0) => return Failure::Closed,
+            Ok(n) => {
+                tally.received(n);
+                left = left.saturating_sub(n);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return error.into(),
+        }
+        consume_budget().await;
+    }
+    // An end of the answer would have to be read to be seen.
+    match stream.ready(Interest::ERROR).await {
+        Ok(_) => Failure::Reset,
+        Err(error) => error.into(),
     }
 }
 

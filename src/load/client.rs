@@ -42,11 +42,14 @@ impl Client {
         }
     }
 
-    /// Asks when it is time, or as soon after as it can.
-    pub(super) async fn on_schedule(mut self, schedule: Arc<Schedule>) {
+    /// Asks when it is time, or as soon after as it can; once or again and again.
+    pub(super) async fn on_schedule(mut self, schedule: Arc<Schedule>, once: bool) {
         loop {
             let due = schedule.next().await;
             self.attempt(due).await.map(drop).unwrap_or_default();
+            if once {
+                return;
+            }
         }
     }
 
@@ -68,7 +71,8 @@ impl Client {
     async fn attempt(&mut self, since: Instant) -> Result<u16, Failure> {
         let exchange = &self.class.exchange;
         let keep = self.class.connection == Connection::Kept;
-        let question = Question { tunnel: exchange.tunnel.as_deref(), request: &exchange.request, filler: 0, keep };
+        let (tunnel, manner) = (exchange.tunnel.as_deref(), self.class.manner);
+        let question = Question { tunnel, request: &exchange.request, filler: 0, manner, keep };
         self.caller.ask(question, since, &self.tally).await
     }
 }

@@ -26,7 +26,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-pub use plan::{Class, Connection, Exchange, MAX_CONNECTIONS, MAX_DURATION, Pace, Plan, PlanError, Retry};
+pub use plan::{Class, Connection, Exchange, MAX_CONNECTIONS, MAX_DURATION, Manner, Pace, Plan, PlanError, Retry};
 pub use play::{Progress, play};
 pub use report::{ClassReport, Failure, Latency, Outcome, Report};
 pub use script::{Lane, Request, Rhythm, Role, Script, Step, Then};
@@ -88,14 +88,16 @@ pub async fn run_watched(plan: &Plan, mut at: impl FnMut(Mark), watch: &Watch) -
     .unwrap_or_default();
 
     let mut schedules = Vec::new();
-    let mut others = JoinSet::new();
+    // Clocks never end, so nobody waits for them.
+    let (mut clocks, mut others) = (JoinSet::new(), JoinSet::new());
     for (class, tally) in &parts {
         match class.pace {
-            Pace::Open { per_second } => {
+            Pace::Open { per_second, once } => {
                 let schedule = Arc::new(Schedule::new(per_second));
                 schedules.push((Arc::clone(&schedule), tally));
-                others.spawn(Arc::clone(&schedule).keep());
-                clients(class, tally).for_each(|client| drop(others.spawn(client.on_schedule(Arc::clone(&schedule)))));
+                clocks.spawn(Arc::clone(&schedule).keep());
+                clients(class, tally)
+                    .for_each(|client| drop(others.spawn(client.on_schedule(Arc::clone(&schedule), once))));
             }
             Pace::Closed(retry) => {
                 clients(class, tally).for_each(|client| drop(others.spawn(client.in_a_loop(retry))));

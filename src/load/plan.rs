@@ -46,6 +46,8 @@ pub struct Class {
     pub exchange: Exchange,
     /// On which connection.
     pub connection: Connection,
+    /// In which way.
+    pub manner: Manner,
     /// And when.
     pub pace: Pace,
 }
@@ -68,6 +70,20 @@ pub enum Connection {
     Kept,
 }
 
+/// How a client sends its request and takes the answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Manner {
+    /// As fast as it can.
+    Prompt,
+    /// It sends a byte at a time, each after such a pause. With a pause as long as its patience it says nothing at all.
+    Drip(Duration),
+    /// It stops reading after so many bytes, and stays.
+    Stall {
+        /// Bytes of the answer, its head included.
+        after: u64,
+    },
+}
+
 /// When an attempt is made.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Pace {
@@ -78,6 +94,8 @@ pub enum Pace {
     Open {
         /// Attempts per second of the class.
         per_second: u32,
+        /// Whether each connection makes one attempt only.
+        once: bool,
     },
     /// One exchange on each connection, which then stays open. Needs [`Connection::Kept`].
     Hold,
@@ -130,12 +148,14 @@ impl Plan {
                 "a source address is not of the target's family",
             )?;
             match class.pace {
-                Pace::Open { per_second } => {
+                Pace::Open { per_second, .. } => {
                     must((1..=MAX_RATE).contains(&per_second), "its rate is not within 1 to 1000000 per second")?;
                 }
                 Pace::Hold => must(class.connection == Connection::Kept, "what is held must be kept")?,
                 Pace::Closed(_) => {}
             }
+            let prompt = class.manner == Manner::Prompt;
+            must(prompt || class.connection == Connection::New, "only a prompt client can keep its connection")?;
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::caller::{Caller, Question, recover};
 use super::pace::Alarm;
-use super::plan::PlanError;
+use super::plan::{Manner, PlanError};
 use super::report::Report;
 use super::script::{Lane, Rhythm, Role, Script, Step, Then};
 use super::tally::Tally;
@@ -322,7 +322,8 @@ impl Player {
         let Some(request) = requests.get(step.request as usize) else { return };
         let Some(tally) = self.stage.tallies.get(usize::from(step.class)) else { return };
         let keep = step.then != Then::Close;
-        let question = Question { tunnel: None, request: &request.bytes, filler: request.filler, keep };
+        let (filler, manner) = (request.filler, Manner::Prompt);
+        let question = Question { tunnel: None, request: &request.bytes, filler, manner, keep };
         let result = self.caller.ask(question, since, tally).await;
         if let Then::Hold(time) = step.then {
             if self.caller.is_connected() && matches!(result, Ok(200..=299)) {

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use floodgate::load::{
-    self, Class, ClassReport, Connection, Exchange, Failure, Mark, Outcome, Pace, Plan, Report, Retry,
+    self, Class, ClassReport, Connection, Exchange, Failure, Manner, Mark, Outcome, Pace, Plan, Report, Retry,
 };
 
 use crate::rig::{Origin, Rig, closed_port, read_head};
@@ -25,6 +25,7 @@ fn class(connection: Connection, pace: Pace) -> Class {
         patience: LONG,
         exchange: Exchange { tunnel: None, request: (*b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").into() },
         connection,
+        manner: Manner::Prompt,
         pace,
     }
 }
@@ -189,7 +190,7 @@ fn a_stall_delays_all_that_were_due_meanwhile() {
             }
         }
     });
-    let steady = Class { connections: 1, ..class(Connection::Kept, Pace::Open { per_second: 100 }) };
+    let steady = Class { connections: 1, ..class(Connection::Kept, Pace::Open { per_second: 100, once: false }) };
     let report = only(&plan(origin.address, Duration::from_secs(1), steady));
     assert!(report.completed > 21, "it went on after the stall: {report:?}");
     // 40 of 100 were due during the stall; a tenth of all waited for 300 ms or more.
@@ -199,11 +200,80 @@ fn a_stall_delays_all_that_were_due_meanwhile() {
 #[test]
 fn what_was_never_answered_is_not_hidden() {
     let origin = Origin::scripted(|_, mut stream, _| drop(stream.read_to_end(&mut Vec::new())));
-    let steady = Class { connections: 2, ..class(Connection::New, Pace::Open { per_second: 50 }) };
+    let steady = Class { connections: 2, ..class(Connection::New, Pace::Open { per_second: 50, once: false }) };
     let report = only(&plan(origin.address, Duration::from_millis(500), steady));
     assert_eq!((report.attempts, report.completed, report.open_at_end), (2, 0, 2), "{report:?}");
     assert!(report.overdue > 0, "{report:?}");
     assert!(report.latency.max >= 400_000, "those that wait have waited: {report:?}");
+}
+
+#[test]
+fn a_crowd_that_comes_on_schedule_and_once_ends_by_itself() {
+    let origin = Origin::answering(ANSWER);
+    let crowd = class(Connection::New, Pace::Open { per_second: 100, once: true });
+    let report = only(&plan(origin.address, LONG, crowd));
+    assert_eq!((report.attempts, count(&report, Outcome::Status(200)), report.overdue), (4, 4, 0), "{report:?}");
+}
+
+#[test]
+fn a_head_arrives_byte_by_byte_or_not_at_all() {
+    let pieces = Arc::new(Mutex::new(Vec::new()));
+    let record = Arc::clone(&pieces);
+    let origin = Origin::scripted(move |number, mut stream, _| {
+        let mut piece = [0; 64];
+        if number == 3 {
+            stream.write_all(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n").unwrap();
+            return drop(stream.read_to_end(&mut Vec::new()));
+        }
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let n = stream.read(&mut piece).unwrap_or_default();
+            if n == 0 {
+                return;
+            }
+            record.lock().unwrap().push(n);
+            head.extend_from_slice(&piece[..n]);
+        }
+        stream.write_all(ANSWER).unwrap();
+    });
+    let slow = |pause| Class {
+        manner: Manner::Drip(Duration::from_millis(pause)),
+        ..class(Connection::New, Pace::Closed(Retry::Never))
+    };
+    let report = only(&plan(origin.address, LONG, slow(5)));
+    assert_eq!((count(&report, Outcome::Status(200)), count(&report, Outcome::Status(408))), (3, 1), "{report:?}");
+    assert!(pieces.lock().unwrap().len() > 3 * 10, "{pieces:?}");
+
+    pieces.lock().unwrap().clear();
+    let mute = Class { patience: Duration::from_millis(50), ..slow(60_000) };
+    let report = only(&plan(origin.address, LONG, mute));
+    assert_eq!((count(&report, Outcome::Failed(Failure::Timeout)), report.sent), (4, 0), "{report:?}");
+    assert!(pieces.lock().unwrap().is_empty(), "{pieces:?}");
+}
+
+#[test]
+fn a_receiver_stalls_where_it_should_and_notices_only_a_reset() {
+    let origin = Origin::scripted(|number, mut stream, _| {
+        read_head(&mut stream);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n").unwrap();
+        stream.write_all(&[0; 8192]).unwrap();
+        if number == 0 {
+            socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+        } else if number == 1 {
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            drop(stream.read_to_end(&mut Vec::new()));
+        } else {
+            while stream.write_all(&[0; 8192]).is_ok() {}
+        }
+    });
+    let stalled = Class {
+        manner: Manner::Stall { after: 5000 },
+        patience: Duration::from_millis(200),
+        ..class(Connection::New, Pace::Closed(Retry::Never))
+    };
+    let report = only(&plan(origin.address, LONG, stalled));
+    let failed = |failure| count(&report, Outcome::Failed(failure));
+    assert_eq!((failed(Failure::Reset), failed(Failure::Timeout), report.received), (1, 3, 4 * 5000), "{report:?}");
 }
 
 #[test]
@@ -270,8 +340,9 @@ fn a_plan_out_of_bounds_is_not_played() {
         Class { patience: Duration::ZERO, ..good() },
         Class { exchange: Exchange { tunnel: None, request: Box::default() }, ..good() },
         Class { sources: vec!["::1".parse().unwrap()], ..good() },
-        class(Connection::New, Pace::Open { per_second: 0 }),
+        class(Connection::New, Pace::Open { per_second: 0, once: false }),
         class(Connection::New, Pace::Hold),
+        Class { manner: Manner::Stall { after: 1 }, ..class(Connection::Kept, Pace::Closed(Retry::Instant)) },
     ];
     for class in wrong {
         let plan = plan(closed_port(), LONG, class);
