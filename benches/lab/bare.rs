@@ -58,7 +58,9 @@ fn main() -> io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (address, file, close) = match &arguments[..] {
         [address, file] => (address, file, "look"),
-        [address, file, close] if ["look", "epoll", "reset"].contains(&close.as_str()) => (address, file, close.as_str()),
+        [address, file, close] if ["look", "epoll", "reset"].contains(&close.as_str()) => {
+            (address, file, close.as_str())
+        }
         _ => return Err(io::Error::other("lab-bare ADDRESS FILE [look | epoll | reset]")),
     };
     let address: SocketAddr = address.parse().map_err(io::Error::other)?;
