@@ -48,7 +48,7 @@ SYSCTLS = {
     # Router solicitations and the like are load that nobody asked for.
     "net/ipv6/conf/default/router_solicitations": "0",
     "net/ipv6/conf/default/accept_ra": "0",
-    "net/ipv6/conf/default/addr_gen_mode": "1",
+    "net/ipv6/conf/default/accept_dad": "0",
 }
 
 # The kernel's own default. The machine may have another, which a namespace inherits and may not change; a route can.

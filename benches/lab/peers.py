@@ -134,6 +134,7 @@ global
     log /dev/null local0 emerg
 defaults
     timeout connect 5s
+    retries 0
     timeout client 600s
     timeout server 600s
     timeout http-keep-alive 600s
@@ -250,7 +251,7 @@ cachedir: @DIR@/ats/cache
 """),
     ("ats/etc/records.config", ATS_RECORDS),
     ("ats/etc/remap.config", "map http://@GATEWAY@/ http://@GATEWAY@/ @action=deny @src_ip=0.0.0.0-255.255.255.255\n"),
-    ("ats/etc/ip_allow.yaml", "ip_allow:\n  - apply: in\n    ip_addrs: 0/0\n    action: allow\n    methods: ALL\n"),
+    ("ats/etc/ip_allow.yaml", "ip_allow:\n  - apply: in\n    ip_addrs: [0/0, \"::/0\"]\n    action: allow\n    methods: ALL\n"),
     ("ats/etc/storage.config", "@DIR@/ats/cache 32M\n"),
     ("ats/etc/plugin.config", ""),
     *((f"ats/{folder}/.here", "") for folder in ("data", "var", "run", "log", "cache")),

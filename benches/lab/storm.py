@@ -150,7 +150,7 @@ def ended(process):
 def of_the_storm(report, storm):
     """What the stormers saw, and the good ones among the generator's clients."""
     classes = report["classes"]
-    good = [seen for name, seen in classes.items() if name.startswith("good")]
+    good = [classes[name] for name in storm.crowds if name.startswith("good")]
     found = {}
     if good:
         asked = sum(seen["attempts"] for seen in good)
