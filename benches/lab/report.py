@@ -146,6 +146,7 @@ def stormed(base):
         "calm p99": column("calm_p99_us", 1e-3, 2),
         "storm p50": column("good_p50_us", 1e-3, 2),
         "storm p99": column("good_p99_us", 1e-3, 2),
+        "… after 2 s": column("good_settled_p99_us", 1e-3, 2),
         "p99, storm − calm": of_figure("p99_more_us", 1e-3, 2),
         "good refused": total("good_refused"),
         "crowd, %": column("crowd_success", 100, 2),

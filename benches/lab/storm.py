@@ -279,6 +279,7 @@ def of_the_good(asked, calm, during, after):
         "good_success": well / len(within) if within else None,
         **{f"{when}_{name}_us": quantile(which, share) for when, which in (("calm", before), ("good", within))
            for name, share in (("p50", 0.5), ("p99", 0.99))},
+        "good_settled_p99_us": quantile(part(during[0] + TO_ACT_S, during[1]), 0.99),
         "good_back_s": back,
         "good_by_100_ms": [by_tenth(part(n / 10, n / 10 + 0.0999)) for n in range(int(calm[0] * 10), int(after * 10) + 40)],
     }
