@@ -10,7 +10,7 @@ use rustix::process::setpriority_process;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
-use crate::load::{Class, Connection, Exchange, Glance, Pace, Plan, Retry, Watch, run_watched};
+use crate::load::{Class, Connection, Exchange, Glance, Manner, Pace, Plan, Retry, Watch, run_watched};
 
 /// Good requests a second.
 pub(super) const GOOD_RATE: u32 = 50;
@@ -75,7 +75,8 @@ pub(super) fn good(proxy: SocketAddr, origin: SocketAddr, duration: Duration) ->
         patience: PATIENCE,
         exchange: get(&origin.to_string(), "/"),
         connection: Connection::Kept,
-        pace: Pace::Open { per_second: GOOD_RATE },
+        manner: Manner::Prompt,
+        pace: Pace::Open { per_second: GOOD_RATE, once: false },
     };
     plan(proxy, class, duration)
 }
@@ -89,6 +90,7 @@ pub(super) fn storm(proxy: SocketAddr, duration: Duration) -> Plan {
         patience: IMPATIENCE,
         exchange: get(&proxy.ip().to_string(), "/mmtls/00006a5e"),
         connection: Connection::New,
+        manner: Manner::Prompt,
         pace: Pace::Closed(Retry::Instant),
     };
     plan(proxy, class, duration)
