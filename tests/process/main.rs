@@ -10,6 +10,7 @@ mod crowd;
 mod demo;
 mod names;
 mod network;
+mod packaging;
 #[cfg(feature = "tools")]
 mod pcap_replay;
 mod privilege;
