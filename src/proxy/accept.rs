@@ -1,5 +1,6 @@
 //! Accept loops. Every failure of accept(2) by its meaning; nothing stops a listener for good.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -12,6 +13,7 @@ use std::time::Duration;
 use parking_lot::RwLock;
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
+use tokio::io::unix::AsyncFdReadyGuard;
 use tokio::time::Instant;
 
 use crate::guard::admission::{Admission, Gate, admit};
@@ -24,6 +26,11 @@ use crate::proxy::shared::{Visitor, Worker};
 
 /// Connections taken in one turn, so that the accept loop does not starve the connections it has taken.
 const BATCH: usize = 32;
+/// Of those of suspects that wait, how many are served in a turn: these, or this part of them if that is more.
+const SUSPECTS: usize = 4;
+const SUSPECTS_PART: usize = 16;
+/// Places their queue keeps when it is empty.
+const KEPT: usize = 256;
 /// Pause after the kernel had no descriptor or memory for us.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -46,11 +53,16 @@ pub(crate) async fn run(listener: TcpListener, index: usize, worker: Arc<Worker>
         catch_unwind(AssertUnwindSafe(|| super::serve(arrival, entry, &worker))).unwrap_or_default();
     };
     let mut batch = Vec::with_capacity(BATCH);
+    // Who was refused a moment ago will be refused again, mostly: the others do not wait for that. Those who wait have their
+    // seats: there are no more of them than `limits.connections`.
+    let mut suspects = VecDeque::new();
     loop {
         let mut ready = tokio::select! {
+            biased;
             () = worker.shared.drain.wait() => {
                 // Closing a listener resets what waits in its queue: those clients have been accepted already, as they see it.
                 // No more of them than there can have been: a storm would fill it for ever.
+                suspects.drain(..).for_each(begin);
                 for turn in 1..=BACKLOG {
                     match accept() {
                         Ok((stream, peer)) => admitted(stream, peer, index, &worker).into_iter().for_each(begin),
@@ -63,15 +75,19 @@ pub(crate) async fn run(listener: TcpListener, index: usize, worker: Arc<Worker>
                 }
                 return Ok(());
             }
-            ready = listener.readable() => ready?,
+            ready = listener.readable() => Some(ready?),
+            () = std::future::ready(()), if !suspects.is_empty() => None,
         };
         // All of a turn are admitted before the first is looked at: most requests have arrived by then.
         let mut shortage = None;
         for _ in 0..BATCH {
             match accept() {
-                Ok((stream, peer)) => batch.extend(admitted(stream, peer, index, &worker)),
+                Ok((stream, peer)) => match admitted(stream, peer, index, &worker) {
+                    Some(admitted) if is_suspect(&admitted.0, &worker) => suspects.push_back(admitted),
+                    admitted => batch.extend(admitted),
+                },
                 Err(Errno::AGAIN) => {
-                    ready.clear_ready();
+                    ready.iter_mut().for_each(AsyncFdReadyGuard::clear_ready);
                     break;
                 }
                 Err(error) => {
@@ -85,6 +101,11 @@ pub(crate) async fn run(listener: TcpListener, index: usize, worker: Arc<Worker>
             }
         }
         batch.drain(..).for_each(begin);
+        let share = SUSPECTS.max(suspects.len() / SUSPECTS_PART).min(suspects.len());
+        suspects.drain(..share).for_each(begin);
+        if suspects.is_empty() && suspects.capacity() > KEPT {
+            suspects.shrink_to(KEPT);
+        }
         if let Some(error) = shortage {
             if matches!(error, Errno::MFILE | Errno::NFILE) {
                 turn_away(listener.get_ref(), index, &worker);
@@ -93,6 +114,10 @@ pub(crate) async fn run(listener: TcpListener, index: usize, worker: Arc<Worker>
         }
         tokio::task::yield_now().await;
     }
+}
+
+fn is_suspect(arrival: &Arrival, worker: &Worker) -> bool {
+    arrival.visitor.client.is_suspect(worker.shared.guard.clock.now())
 }
 
 const fn is_shortage(error: Errno) -> bool {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::guard::Moment;
-use crate::guard::ladder::{Class, Ladder, Reaction};
+use crate::guard::ladder::{Class, FORGIVEN, Ladder, QUIET, Reaction};
 use crate::net::ClientKey;
 
 /// What is known of a client.
@@ -24,6 +24,8 @@ pub struct Client {
     moved: AtomicU64,
     refused: [AtomicU32; Class::COUNT],
     stalled: AtomicU32,
+    /// Until when it is expected to be refused again, in milliseconds.
+    suspect_until: AtomicU64,
     ladders: Mutex<Option<Box<[Ladder; Class::COUNT]>>>,
     pace: Mutex<Pace>,
 }
@@ -71,6 +73,7 @@ impl Client {
             moved: AtomicU64::new(0),
             refused: [const { AtomicU32::new(0) }; Class::COUNT],
             stalled: AtomicU32::new(0),
+            suspect_until: AtomicU64::new(0),
             ladders: Mutex::new(None),
             pace: Mutex::new(Pace { at: now, rates, ..Pace::default() }),
         }
@@ -111,10 +114,19 @@ impl Client {
         let mut ladders = self.ladders.lock();
         let ladders = ladders.get_or_insert_default();
         let reaction = ladders.get_mut(class.index()).map_or(Reaction::Answer, |ladder| ladder.refused(now));
-        if matches!(reaction, Reaction::Stall(_)) {
+        let lasts = if matches!(reaction, Reaction::Stall(_)) {
             self.stalled.fetch_add(1, Relaxed);
-        }
+            QUIET
+        } else {
+            FORGIVEN
+        };
+        self.suspect_until.fetch_max(now.after(lasts).millis(), Relaxed);
         reaction
+    }
+
+    /// Whether its next request will probably be refused: it was a moment ago, or is stalled.
+    pub fn is_suspect(&self, now: Moment) -> bool {
+        self.suspect_until.load(Relaxed) > now.millis()
     }
 
     /// Refusals of this class since the client is known; they wrap after four billion.
