@@ -27,7 +27,7 @@ pub(crate) fn skip_fin_wait2(socket: &impl AsFd) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// How many packets the kernel has dropped at this socket (`SO_MEMINFO`, `SK_MEMINFO_DROPS` of linux/sock_diag.h): by its
+/// How many packets the kernel has dropped at this socket (`SO_MEMINFO`, `SK_MEMINFO_DROPS` of `linux/sock_diag.h`): by its
 /// filter, and SYNs for which a listener had no room. It wraps around.
 pub(crate) fn drops(socket: &impl AsFd) -> io::Result<u32> {
     // Linux has had nine of them since 4.12; were there more, it would fill in as many as there is room for.

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use floodgate::kernel::fence::{Change, Choice, Fence};
+use floodgate::kernel::fence::{Change, Choice};
 
 use crate::rig::{
     Attempt, LONG, eventually, fence, in_a_network_of_its_own, is_dropped, listener, network, passes, run,

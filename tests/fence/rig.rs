@@ -137,6 +137,7 @@ pub(crate) fn passes(source: &str, to: SocketAddr) {
 pub(crate) fn is_dropped(fence: &mut dyn Fence, source: &str, to: SocketAddr) {
     let before = fence.dropped().unwrap().total;
     let attempt = Attempt::new(source, to);
-    eventually("the SYN is dropped", || fence.dropped().unwrap().total > before);
-    assert!(!attempt.stands(), "{source} to {to}");
+    let what = format!("{} drops the SYN of {source} to {to}", fence.name());
+    eventually(&what, || fence.dropped().unwrap().total > before);
+    assert!(!attempt.stands(), "{what}");
 }

@@ -38,6 +38,10 @@ impl Change {
         }
     }
 
+    fn is_open(&self) -> bool {
+        matches!(self, Self::Open(_))
+    }
+
     /// How long, if it is not to be opened.
     fn timeout(&self) -> Option<Duration> {
         match *self {
@@ -149,6 +153,6 @@ fn last_words(changes: &[Change]) -> io::Result<Vec<Change>> {
     }
     // Opening makes room for the others.
     let mut last: Vec<_> = last.into_values().collect();
-    last.sort_by_key(|change| !matches!(change, Change::Open(_)));
+    last.sort_by_key(|change| !change.is_open());
     Ok(last)
 }

@@ -61,15 +61,19 @@ impl NfTables {
 
     /// Sends changes, transaction by transaction. An error comes with how many were made before it.
     fn send(&mut self, changes: &[Change]) -> Result<(), (usize, io::Error)> {
-        for (at, chunk) in changes.chunks(CHUNK).enumerate() {
+        let mut made = 0;
+        // What is opened makes room for the others only when its transaction is over.
+        let kinds = changes.chunk_by(|one, next| one.is_open() == next.is_open());
+        for chunk in kinds.flat_map(|kind| kind.chunks(CHUNK)) {
             let mut attempts = 0..ATTEMPTS;
             while let Err(error) = self.netlink.commit(self.messages(chunk)) {
                 // On kernels before 6.8 an element may expire within the transaction that is to delete it.
                 let may_pass = error.raw_os_error() == Some(libc::ENOENT);
                 if !may_pass || attempts.next().is_none() {
-                    return Err((at * CHUNK, error));
+                    return Err((made, error));
                 }
             }
+            made += chunk.len();
         }
         Ok(())
     }
@@ -159,7 +163,7 @@ impl Fence for NfTables {
 
     fn apply(&mut self, changes: &[Change]) -> io::Result<Vec<Change>> {
         let mut changes = last_words(changes)?;
-        for opened in changes.iter().filter(|change| matches!(change, Change::Open(_))) {
+        for opened in changes.iter().filter(|change| change.is_open()) {
             self.counted.remove(&opened.network().trunc());
         }
         match self.send(&changes) {
@@ -215,12 +219,11 @@ fn fit(changes: Vec<Change>, members: &AHashSet<IpNet>) -> (Vec<Change>, Vec<Cha
     for change in changes {
         let network = change.network().trunc();
         let is_member = members.contains(&network);
-        let is_open = matches!(change, Change::Open(_));
         let room = room.iter_mut().zip(&SETS).find_map(|(room, set)| set.takes(network).then_some(room));
         match room {
             // Open is what it is.
-            _ if is_open && !is_member => {}
-            Some(room) if is_open => {
+            _ if change.is_open() && !is_member => {}
+            Some(room) if change.is_open() => {
                 *room = room.saturating_add(1);
                 fit.push(change);
             }

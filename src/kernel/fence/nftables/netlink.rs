@@ -1,4 +1,4 @@
-//! A netlink socket to nf_tables: batches that succeed or fail as a whole, and dumps.
+//! A netlink socket to `nf_tables`: batches that succeed or fail as a whole, and dumps.
 
 use std::io;
 use std::time::Duration;
@@ -77,9 +77,11 @@ impl Netlink {
     /// Returns the number it was given.
     fn append(&mut self, bytes: &mut Vec<u8>, message: NetfilterMessageInner, flags: u16) -> u32 {
         self.sequence = self.sequence.wrapping_add(1);
-        let header = match message {
-            NetfilterMessageInner::None(_) => NetfilterHeader::new(NetfilterProtoFamily::Unspec, 0, NF_TABLES),
-            _ => NetfilterHeader::new(NetfilterProtoFamily::Inet, 0, 0),
+        let is_control = matches!(message, NetfilterMessageInner::None(_));
+        let header = if is_control {
+            NetfilterHeader::new(NetfilterProtoFamily::Unspec, 0, NF_TABLES)
+        } else {
+            NetfilterHeader::new(NetfilterProtoFamily::Inet, 0, 0)
         };
         let mut netlink = NetlinkHeader::default();
         netlink.flags = NLM_F_REQUEST | flags;

@@ -18,8 +18,8 @@ pub(super) struct Instruction {
 /// The kernel takes no longer ones (`BPF_MAXINSNS`).
 pub(super) const MOST_INSTRUCTIONS: usize = 4096;
 /// A network is compared with at most so many others one by one, after a binary search. Fewer would cost instructions
-/// for the search: with 32, the longest program holds some 3,600 IPv4 addresses or IPv6 /64 of one /32, and some 780
-/// IPv6 networks of different /32.
+/// for the search: with 32, the longest program holds some 3,300 IPv4 addresses or IPv6 networks that begin alike, and
+/// some 600 IPv6 networks whose first 32 bits are all different.
 const LEAF: usize = 32;
 /// One SYN of so many passes when a network is half open. A power of two.
 const TRICKLE: u32 = 16;
@@ -85,15 +85,13 @@ pub(super) fn compile(networks: impl IntoIterator<Item = (IpNet, bool)>) -> Vec<
     }
     ipv4.sort_unstable_by_key(|(address, _)| *address);
 
-    // From the end to the beginning, since every jump goes forward by a number of instructions.
+    // What is not found in one goes on with the next, and at the end passes.
     let low = simple(LOAD_WORD, IPV6_SOURCE + 4);
     let mut ipv6 = Vec::new();
-    for (networks, load) in [(ipv6_64, [low].as_slice()), (ipv6_48, &[low, simple(SHIFT_RIGHT, 16)])] {
-        let mut stage = vec![simple(LOAD_WORD, IPV6_SOURCE)];
+    for (networks, load) in [(ipv6_48, [low, simple(SHIFT_RIGHT, 16)].as_slice()), (ipv6_64, &[low])] {
+        ipv6.push(simple(LOAD_WORD, IPV6_SOURCE));
         let second = |keys: &[Key<_>], after| words_after(keys, load, after);
-        stage.extend(search(&by_first_word(networks), ipv6.len(), &second));
-        stage.append(&mut ipv6);
-        ipv6 = stage;
+        ipv6.extend(search(&by_first_word(networks), 0, &second));
     }
     let ipv4 = search(&ipv4, ipv6.len(), &ends);
     let mut program = vec![
@@ -130,7 +128,7 @@ fn by_first_word(mut networks: Vec<Key<Key<Then>>>) -> Vec<Key<Vec<Key<Then>>>> 
 
 /// Looks for the loaded word among these keys, in rising order, few of them by `leaf`. What is not among them goes on
 /// `after` instructions behind the end.
-fn search<T>(keys: &[Key<T>], after: usize, leaf: &dyn Fn(&[Key<T>], usize) -> Vec<Instruction>) -> Vec<Instruction> {
+fn search<T>(keys: &[Key<T>], after: usize, leaf: &impl Fn(&[Key<T>], usize) -> Vec<Instruction>) -> Vec<Instruction> {
     let (below, at_least) = keys.split_at(keys.len() / 2);
     let Some((pivot, _)) = at_least.first().filter(|_| keys.len() > LEAF) else {
         return leaf(keys, after);
@@ -150,12 +148,13 @@ fn search<T>(keys: &[Key<T>], after: usize, leaf: &dyn Fn(&[Key<T>], usize) -> V
     code
 }
 
-/// The keys one after the other, a jump for what is none of them, then what follows: `[dice, pass,] drop`.
+/// The keys one after the other, a jump for what is none of them, then what follows: `[dice, jump,] drop`. What the dice
+/// let go on goes on as if it was none of them: another network may contain this one.
 fn ends(keys: &[Key<Then>], after: usize) -> Vec<Instruction> {
     let mut end = Vec::new();
     if keys.iter().any(|(_, then)| *then == Then::Trickle) {
         let dice = Instruction { code: IF_ANY_BIT, if_true: 1, if_false: 0, operand: TRICKLE - 1 };
-        end.extend([simple(LOAD_WORD, RANDOM), dice, PASS]);
+        end.extend([simple(LOAD_WORD, RANDOM), dice, simple(JUMP, distance(1 + after))]);
     }
     let dice = keys.len() + 1;
     let drop = dice + end.len();
