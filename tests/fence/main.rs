@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod both;
+mod forwarded;
 mod nftables;
 mod rig;
 mod socket_filter;

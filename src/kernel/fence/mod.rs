@@ -13,6 +13,8 @@ use ipnet::IpNet;
 
 mod nftables;
 mod socket_filter;
+#[cfg(test)]
+mod tests;
 
 /// The least time a fence may last: the kernel counts in jiffies of up to 10 ms, and none at all would be for ever.
 const LEAST_TIMEOUT: Duration = Duration::from_millis(50);

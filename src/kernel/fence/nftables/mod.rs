@@ -1,24 +1,28 @@
 //! The fence in nftables: a table of our own, owned by our netlink socket, without the nft program.
 //!
-//! Owns: the netlink socket ([`netlink`]), the table ([`ruleset`]) and what becomes of its sets. Called by: control,
+//! Owns: the netlink socket ([`netlink`]), the table ([`ruleset`]) and what is in its sets ([`elements`]). Called by: control,
 //! as a [`Fence`]. Never: touches another table. Linux 5.12 or newer: tables that a socket owns.
 
 use std::io;
 
 use ahash::{AHashMap, AHashSet};
 use ipnet::IpNet;
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP};
-use netlink_packet_netfilter::nftables::{
-    ListAttribute, NfTablesMessage, RuleAttribute, RuleMessage, SetElementAttribute, SetElementList, SetElementMessage,
-    TableAttribute, TableMessage,
-};
+use netlink_packet_core::NLM_F_DUMP;
+use netlink_packet_netfilter::nftables::{NfTablesMessage, RuleAttribute, RuleMessage, TableAttribute, TableMessage};
 
-use self::netlink::{Netlink, attribute, attributes};
-use self::ruleset::{DROPPED, SET_SIZE, SETS, Set};
+use self::netlink::{Netlink, attribute};
+use self::ruleset::{DROPPED, SET_SIZE, SETS};
 use super::{Change, Dropped, Fence, LEAST_TIMEOUT, Listening, last_words};
 
+mod elements;
 mod netlink;
 mod ruleset;
+#[cfg(test)]
+mod tests;
+
+// Attributes of linux/netfilter/nf_tables.h
+const NFTA_TABLE_OWNER: u16 = 7;
+const NFTA_RULE_EXPRESSIONS: u16 = 4;
 
 /// Its name, unless there is such a table.
 const TABLE: &str = "floodgate";
@@ -66,7 +70,7 @@ impl NfTables {
         let kinds = changes.chunk_by(|one, next| one.is_open() == next.is_open());
         for chunk in kinds.flat_map(|kind| kind.chunks(CHUNK)) {
             let mut attempts = 0..ATTEMPTS;
-            while let Err(error) = self.netlink.commit(self.messages(chunk)) {
+            while let Err(error) = self.netlink.commit(elements::messages(&self.table, chunk, &self.counted)) {
                 // On kernels before 6.8 an element may expire within the transaction that is to delete it.
                 let may_pass = error.raw_os_error() == Some(libc::ENOENT);
                 if !may_pass || attempts.next().is_none() {
@@ -78,66 +82,13 @@ impl NfTables {
         Ok(())
     }
 
-    /// Adds, deletes and adds again: so the first always finds nothing to complain of, the second always something to
-    /// delete, and the third begins time and kind anew, which kernels before 6.12 do for no element that exists.
-    fn messages(&self, changes: &[Change]) -> Vec<(NfTablesMessage, u16)> {
-        let mut messages = Vec::new();
-        for set in &SETS {
-            let of_set = || changes.iter().filter(|change| set.takes(change.network()));
-            if of_set().next().is_none() {
-                continue;
-            }
-            let bare = || of_set().map(|change| vec![SetElementAttribute::Key(ruleset::key(change.network()))]);
-            messages.push((NfTablesMessage::NewSetElement(self.elements(set, bare())), NLM_F_CREATE));
-            messages.push((NfTablesMessage::DeleteSetElement(self.elements(set, bare())), 0));
-            let mut whole = of_set().filter_map(|change| self.element(*change)).peekable();
-            if whole.peek().is_some() {
-                messages.push((NfTablesMessage::NewSetElement(self.elements(set, whole)), NLM_F_CREATE));
-            }
-        }
-        messages
-    }
-
-    fn elements(&self, set: &Set, elements: impl Iterator<Item = Vec<SetElementAttribute>>) -> SetElementMessage {
-        SetElementMessage {
-            attributes: vec![
-                SetElementList::Table(self.table.clone()),
-                SetElementList::Set(set.name.to_owned()),
-                SetElementList::Elements(elements.map(ListAttribute::Element).collect()),
-            ],
-        }
-    }
-
-    /// What is in the set after a change, if anything.
-    fn element(&self, change: Change) -> Option<Vec<SetElementAttribute>> {
-        let network = change.network();
-        let counter = ruleset::counter(self.counted.get(&network.trunc()).copied().unwrap_or(0));
-        let expressions = match change {
-            Change::Open(_) => return None,
-            Change::Shut(..) => vec![counter],
-            Change::HalfOpen(..) => vec![ruleset::unless_over(), counter],
-        };
-        Some(vec![
-            SetElementAttribute::Key(ruleset::key(network)),
-            SetElementAttribute::Timeout(u64::try_from(change.timeout()?.as_millis()).unwrap_or(u64::MAX)),
-            SetElementAttribute::ListExpressions(expressions),
-        ])
-    }
-
     /// Every network in the sets, and how many SYNs of it were dropped.
     fn members(&mut self) -> io::Result<AHashMap<IpNet, u64>> {
         let mut members = AHashMap::new();
         for set in &SETS {
             self.dump(
-                |fence| NfTablesMessage::GetSetElement(fence.elements(set, std::iter::empty())),
-                |message| {
-                    for (_, element) in attributes(attribute(message, NFTA_SET_ELEM_LIST_ELEMENTS)) {
-                        let key = attribute(attribute(element, NFTA_SET_ELEM_KEY), NFTA_DATA_VALUE);
-                        if let Some(network) = set.network(key) {
-                            members.insert(network, counter_of_element(element));
-                        }
-                    }
-                },
+                |fence| elements::all_of(&fence.table, set),
+                |message| members.extend(elements::read(set, message)),
             )?;
         }
         Ok(members)
@@ -171,7 +122,7 @@ impl Fence for NfTables {
             Err((_, error)) if !is_full(&error) => return Err(explained(error)),
             Err((made, _)) => drop(changes.drain(..made)),
         }
-        let (fitting, mut left_out) = fit(changes, &self.members()?.into_keys().collect());
+        let (fitting, mut left_out) = fit(changes, &self.members()?.into_keys().collect(), SET_SIZE);
         match self.send(&fitting) {
             Ok(()) => Ok(left_out),
             // What has expired takes room until it is collected.
@@ -192,7 +143,7 @@ impl Fence for NfTables {
                     attributes: vec![RuleAttribute::Table(table), RuleAttribute::Chain(chain)],
                 })
             },
-            |rule| total = counter_in(attribute(rule, NFTA_RULE_EXPRESSIONS)),
+            |rule| total = elements::counter_in(attribute(rule, NFTA_RULE_EXPRESSIONS)),
         )?;
         self.counted = self.members()?;
         Ok(Dropped { total, networks: self.counted.clone() })
@@ -211,9 +162,9 @@ impl Fence for NfTables {
     }
 }
 
-/// Those of the changes for which there is room beside these members, and the others.
-fn fit(changes: Vec<Change>, members: &AHashSet<IpNet>) -> (Vec<Change>, Vec<Change>) {
-    let size = usize::try_from(SET_SIZE).unwrap_or(usize::MAX);
+/// Those of the changes for which there is room beside these members, in sets of this size, and the others.
+fn fit(changes: Vec<Change>, members: &AHashSet<IpNet>, size: u32) -> (Vec<Change>, Vec<Change>) {
+    let size = usize::try_from(size).unwrap_or(usize::MAX);
     let mut room = SETS.map(|set| size.saturating_sub(members.iter().filter(|member| set.takes(**member)).count()));
     let (mut fit, mut left_out) = (Vec::new(), Vec::new());
     for change in changes {
@@ -236,36 +187,6 @@ fn fit(changes: Vec<Change>, members: &AHashSet<IpNet>) -> (Vec<Change>, Vec<Cha
         }
     }
     (fit, left_out)
-}
-
-// Attributes of linux/netfilter/nf_tables.h that the kernel's answers are read by.
-const NFTA_LIST_ELEM: u16 = 1;
-const NFTA_TABLE_OWNER: u16 = 7;
-const NFTA_RULE_EXPRESSIONS: u16 = 4;
-const NFTA_EXPR_NAME: u16 = 1;
-const NFTA_EXPR_DATA: u16 = 2;
-const NFTA_DATA_VALUE: u16 = 1;
-const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
-const NFTA_SET_ELEM_KEY: u16 = 1;
-const NFTA_SET_ELEM_EXPR: u16 = 7;
-const NFTA_SET_ELEM_EXPRESSIONS: u16 = 11;
-
-/// One expression has an attribute of its own, several have a list.
-fn counter_of_element(element: &[u8]) -> u64 {
-    let one = attribute(element, NFTA_SET_ELEM_EXPR);
-    if one.is_empty() { counter_in(attribute(element, NFTA_SET_ELEM_EXPRESSIONS)) } else { packets(one).unwrap_or(0) }
-}
-
-fn counter_in(expressions: &[u8]) -> u64 {
-    let mut expressions = attributes(expressions).filter(|(kind, _)| *kind == NFTA_LIST_ELEM);
-    expressions.find_map(|(_, expression)| packets(expression)).unwrap_or(0)
-}
-
-/// Of a counter what it counted.
-fn packets(expression: &[u8]) -> Option<u64> {
-    (attribute(expression, NFTA_EXPR_NAME) == b"counter\0").then_some(())?;
-    let packets = attribute(attribute(expression, NFTA_EXPR_DATA), ruleset::COUNTER_PACKETS);
-    packets.first_chunk().map(|packets| u64::from_be_bytes(*packets))
 }
 
 fn is_full(error: &io::Error) -> bool {

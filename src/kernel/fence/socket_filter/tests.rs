@@ -69,6 +69,9 @@ fn network() -> impl Strategy<Value = IpNet> {
 }
 
 proptest! {
+    // Each is a hundred runs of a program of hundreds of instructions.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn a_program_drops_the_syns_of_its_networks(
         networks in btree_map(network(), any::<bool>(), 0..600),
