@@ -122,7 +122,8 @@ impl Fence for NfTables {
             Err((_, error)) if !is_full(&error) => return Err(explained(error)),
             Err((made, _)) => drop(changes.drain(..made)),
         }
-        let (fitting, mut left_out) = fit(changes, &self.members()?.into_keys().collect(), SET_SIZE);
+        let size = usize::try_from(SET_SIZE).unwrap_or(usize::MAX);
+        let (fitting, mut left_out) = fit(changes, &self.members()?.into_keys().collect(), size);
         match self.send(&fitting) {
             Ok(()) => Ok(left_out),
             // What has expired takes room until it is collected.
@@ -163,8 +164,7 @@ impl Fence for NfTables {
 }
 
 /// Those of the changes for which there is room beside these members, in sets of this size, and the others.
-fn fit(changes: Vec<Change>, members: &AHashSet<IpNet>, size: u32) -> (Vec<Change>, Vec<Change>) {
-    let size = usize::try_from(size).unwrap_or(usize::MAX);
+fn fit(changes: Vec<Change>, members: &AHashSet<IpNet>, size: usize) -> (Vec<Change>, Vec<Change>) {
     let mut room = SETS.map(|set| size.saturating_sub(members.iter().filter(|member| set.takes(**member)).count()));
     let (mut fit, mut left_out) = (Vec::new(), Vec::new());
     for change in changes {
@@ -198,7 +198,7 @@ fn explained(error: io::Error) -> io::Error {
     let why = match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => "it needs CAP_NET_ADMIN",
         Some(libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT | libc::EOPNOTSUPP) => "the kernel has no nf_tables",
-        Some(libc::EINVAL) => "the kernel is too old: tables with an owner are of Linux 5.12",
+        Some(libc::EINVAL) => "the kernel may be too old: tables with an owner came with Linux 5.12",
         Some(libc::ENOENT) => "the table is gone, or the kernel lacks a part of nf_tables (fib, limit or counter)",
         Some(libc::ENOBUFS) => "the kernel's replies were lost for want of memory",
         _ => return error,
