@@ -1,4 +1,5 @@
-//! A box that is a router too: what passes through it is none of the fence's business.
+//! A box that is a router too, with neighbours: what passes through it is none of the fence's business, unless the box leads
+//! it to one of our listeners.
 
 use std::fs::File;
 use std::io::Read;
@@ -6,10 +7,10 @@ use std::os::fd::AsFd;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use floodgate::kernel::fence::{Change, Choice};
+use floodgate::kernel::fence::{Change, Choice, Listening, Mode, probe};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::rig::{Attempt, LONG, fence, in_a_network_of_its_own, is_dropped, listener, network, passes, run};
+use crate::rig::{Attempt, LONG, fence, in_a_network_of_its_own, is_dropped, listener, network, passes, run, skipped};
 
 /// A neighbour with a network of its own, behind a cable to ours; gone when it is dropped.
 struct Neighbour(Child);
@@ -77,5 +78,25 @@ fn what_is_only_forwarded_passes() {
             assert_eq!(fence.dropped().unwrap(), count);
             server.within(|| passes("198.18.2.2", to_us));
         }
+    });
+}
+
+#[test]
+fn behind_a_redirection_the_port_is_told_where_it_has_been_replaced() {
+    in_a_network_of_its_own(|| {
+        if run("nft", "add table ip nat").is_none() {
+            return skipped("nft(8) is missing");
+        }
+        let [shut, free] = [1, 2].map(Neighbour::new);
+        let ours = listener("0.0.0.0:0");
+        let address = ours.local_addr().unwrap();
+        run("nft", "add chain ip nat prerouting { type nat hook prerouting priority -100 ; }");
+        run("nft", &format!("add rule ip nat prerouting tcp dport 80 redirect to {}", address.port()));
+        let mut fence = probe(Choice::NfTables, &[Listening { address, mode: Mode::Redirect }], &[]).0.unwrap();
+        fence.apply(&[Change::Shut(network("198.18.1.2/32"), LONG)]).unwrap();
+        // Wherever they want to go.
+        let elsewhere = "198.18.3.3:80".parse().unwrap();
+        shut.within(|| is_dropped(&mut *fence, "198.18.1.2", elsewhere));
+        free.within(|| passes("198.18.2.2", elsewhere));
     });
 }

@@ -190,26 +190,6 @@ fn nothing_is_left_of_a_process_that_was_killed() {
     });
 }
 
-#[test]
-fn behind_a_redirection_the_port_is_told_where_it_has_been_replaced() {
-    in_a_network_of_its_own(|| {
-        let ours = [listener("127.0.0.1:0")];
-        let to = ours[0].local_addr().unwrap();
-        let rules = format!("add rule ip nat output tcp dport 80 redirect to {}", to.port());
-        if run("nft", "add table ip nat").is_none() {
-            return skipped("nft(8) is missing");
-        }
-        run("nft", "add chain ip nat output { type nat hook output priority -100 ; }");
-        run("nft", &rules);
-        let listening = [Listening { address: to, mode: Mode::Redirect }];
-        let mut fence = probe(Choice::NfTables, &listening, &[]).0.unwrap();
-        fence.apply(&[Change::Shut(network("127.0.0.9/32"), LONG)]).unwrap();
-        let named = "127.0.0.1:80".parse().unwrap();
-        is_dropped(&mut *fence, "127.0.0.9", named);
-        passes("127.0.0.8", named);
-    });
-}
-
 fn clients(from: u32, count: u32) -> impl Iterator<Item = IpNet> {
     let begin = u32::from_be_bytes([127, 10, 0, 0]) + from;
     (begin..begin + count).map(|bits| IpNet::from(std::net::IpAddr::from(bits.to_be_bytes())))
