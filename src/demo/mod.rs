@@ -79,10 +79,9 @@ impl Demo {
         let Timetable { storm, guard, end } = self.timetable;
         format!(
             "Gateway {proxy}, origin {origin}: {rate} good requests a second go through the one to the other.\n\
-             After {storm} s, {addresses} clients with {each} connections each begin to ask the proxy for itself, and again \
-             as soon as they are refused.\n\
-             For {answered} s they are answered; then the guard is switched on. It ends after {end} s, or on Ctrl-C.\n\
-             Dashboard: http://{admin}/\n",
+             After {storm} s, {addresses} clients with {each} connections each begin to ask the proxy for itself, and\n\
+             again as soon as they are refused. For {answered} s they are answered, then the guard is switched on.\n\
+             Dashboard: http://{admin}/ (it ends after {end} s, or on Ctrl-C)\n",
             proxy = self.gateway.listeners.first().map_or_else(String::new, ToString::to_string),
             origin = self.origin.address,
             rate = clients::GOOD_RATE,
@@ -156,10 +155,10 @@ impl Demo {
 /// What being root would add, or adds.
 pub(crate) fn rights() -> &'static str {
     if Privileges::read().net_admin {
-        "With CAP_NET_ADMIN, as now, the stalled are dropped: they hold no socket here. (Loopback is never fenced; clients \
-         of a network that go on all the same are kept out in the kernel, where they cost no accept.)"
+        "With CAP_NET_ADMIN, as now, stalled clients are dropped: they hold no socket here. Those of a network that go on\n\
+         all the same are fenced: kept out in the kernel, where they cost no accept. Loopback never is."
     } else {
-        "As root (CAP_NET_ADMIN) the stalled would be dropped instead of held, and hold no socket here; and clients of a \
+        "As root (CAP_NET_ADMIN) stalled clients would be dropped instead of held, and hold no socket here; those of a\n\
          network that go on all the same would be fenced: kept out in the kernel, where they cost no accept."
     }
 }

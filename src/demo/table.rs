@@ -103,7 +103,6 @@ struct Chapter {
     took: Duration,
     attempts: u64,
     stalled: [u64; 2],
-    sockets: i64,
     good: Option<Glance>,
 }
 
@@ -116,7 +115,6 @@ impl Story {
         let [held, dropped] = &mut chapter.stalled;
         *held += row.held;
         *dropped += row.dropped;
-        chapter.sockets = chapter.sockets.max(row.sockets);
         match (&mut chapter.good, &row.good) {
             (Some(all), Some(seen)) => all.add(seen),
             (all @ None, seen) => all.clone_from(seen),
@@ -131,36 +129,35 @@ impl fmt::Display for Story {
         if guarded.took.is_zero() {
             return f.write_str("It ended before the guard was switched on: there is no difference to tell.");
         }
-        let storm = |chapter: &Chapter| rate(chapter.attempts, chapter.took);
-        let (before, after) = (storm(answered), storm(guarded));
-        let good = |chapter: &Chapter| Good::of(chapter.good.as_ref());
+        let [before, after] = [answered, guarded].map(|chapter| rate(chapter.attempts, chapter.took));
+        let [calm_p99, answered_p99, guarded_p99] = [calm, answered, guarded].map(|chapter| chapter.good().p99);
+        let (connections, seconds) = (u64::from(STORMING) * EACH as u64, IMPATIENCE.as_secs().max(1));
         let [held, dropped] = guarded.stalled;
-        let how = if dropped >= held { "dropped without a word" } else { "held" };
-        write!(
+        let how = if dropped >= held { "dropped" } else { "held" };
+        writeln!(
             f,
-            "Answered at once, the storm reached {} attempts/s, and good requests took up to {} ms (p99; {} ms in the calm \
-             before) with {} of them served. With the guard it reached {}",
+            "Answered at once, the storm made {} attempts/s; {} of the good requests were served, within {answered_p99} ms (p99).",
             grouped(before),
-            good(answered).p99,
-            good(calm).p99,
-            good(answered).ok,
-            grouped(after),
+            answered.good().ok,
         )?;
-        if after > 0 && before > after {
-            write!(f, ", {} times fewer", grouped(before / after))?;
-        }
+        writeln!(
+            f,
+            "With the guard it made {}; {} were served, within {guarded_p99} ms; in the calm before, within {calm_p99} ms.",
+            grouped(after),
+            guarded.good().ok,
+        )?;
         write!(
             f,
-            ", and good requests took {} ms with {} served: refusals are {how}, so the broken clients' own time-out of {} s is \
-             their rate ({STORMING} × {EACH} connections ÷ {} s = {} attempts/s). Open sockets at most: {} before, {} after.",
-            good(guarded).p99,
-            good(guarded).ok,
-            IMPATIENCE.as_secs(),
-            IMPATIENCE.as_secs(),
-            usize::from(STORMING) * EACH / usize::try_from(IMPATIENCE.as_secs()).unwrap_or(1).max(1),
-            answered.sockets,
-            guarded.sockets,
+            "Stalled refusals are {how}, so the storm is as fast as its own time-out: {STORMING} clients × {EACH} connections \
+             ÷ {seconds} s = {} attempts/s.",
+            connections / seconds,
         )
+    }
+}
+
+impl Chapter {
+    fn good(&self) -> Good {
+        Good::of(self.good.as_ref())
     }
 }
 
@@ -238,9 +235,7 @@ mod tests {
         assert!(story.to_string().starts_with("It ended before"), "{story}");
         story.add(&row(Phase::Guarded, 160, 160));
         let text = story.to_string();
-        for part in
-            ["reached 16,000 attempts/s", "reached 320, 50 times fewer", "refusals are held", "= 320 attempts/s"]
-        {
+        for part in ["made 16,000 attempts/s", "guard it made 320;", "refusals are held", "= 320 attempts/s"] {
             assert!(text.contains(part), "{part}: {text}");
         }
     }
