@@ -21,6 +21,8 @@ PARTS = (("answer", "answer", "#c0504d"), ("reset", "reset", "#d99694"), ("hold"
 FIGURES = (("rate", "attempts/s the storm settles at", 1, (10, 100_000)), ("good_p99_us", "good requests' p99, ms", 1e-3, (0.1, 10_000)),
            ("settled_busy", "gateway's core, % in the storm's last part", 100, None))
 LEFT, TOP, WIDE, HIGH, GAP = 50, 62, 250, 130, 52
+# Of a panel's height, for its title and the figures above its bars.
+HEAD = 26
 
 
 def main():
@@ -58,13 +60,13 @@ def middle(runs, key, scale):
 def panel(left, top, label, found, axis):
     """One figure in one storm: a bar for each part."""
     floor = top + HIGH
-    yield text(left, top + 8, label, colour="#555")
+    yield text(left, top + 4, label, colour="#555")
     for value, title in ticks(axis):
-        y = floor - share(value, axis) * (HIGH - 16)
+        y = floor - share(value, axis) * (HIGH - HEAD)
         yield f'<path d="M{left} {y:.1f}h{WIDE}" stroke="#ddd"/>' + text(left - 4, y + 4, title, anchor="end", colour="#888")
     step = WIDE / len(PARTS)
     for n, ((_, name, colour), value) in enumerate(zip(PARTS, found)):
-        x, tall = left + n * step, 0 if value is None else share(value, axis) * (HIGH - 16)
+        x, tall = left + n * step, 0 if value is None else share(value, axis) * (HIGH - HEAD)
         yield f'<rect x="{x + 6:.1f}" y="{floor - tall:.1f}" width="{step - 12:.1f}" height="{tall:.1f}" fill="{colour}"/>'
         yield text(x + step / 2, floor - tall - 3, shown(value), anchor="middle")
         yield text(x + step / 2, floor + 14, name, anchor="middle")
