@@ -45,30 +45,39 @@ fn time_wait_is_short(view: &KernelView) -> bool {
     view.sockets.time_wait.zip(view.time_wait_limit).is_some_and(|(used, limit)| used > limit / 2)
 }
 
-/// One line per client, outcome and second, in the log and in the access log.
+/// One line per client, outcome and second in the log, which says how they were met; in the access log one for those who
+/// got an answer and one for those who did not.
 pub(crate) fn report_refusals(shared: &Shared) {
     for refused in shared.refusals.drain() {
+        let [answered, held, dropped, reset] = refused.forms;
         info!(
             client = %refused.client,
             outcome = refused.end.label(),
             count = refused.count,
+            answered,
+            held,
+            dropped,
             sample = %escape::printable(&refused.sample),
             "refused"
         );
         if shared.access.is_on() {
             let (status, answer) = shared.answers.of(refused.end, false);
-            shared.access.write(Record {
-                client: refused.address,
-                at: refused.first,
-                request_line: refused.sample,
-                status: Some(status),
-                end: refused.end,
-                from_client: 0,
-                to_client: answer.len() as u64,
-                took: Duration::ZERO,
-                upstream: None,
-                count: refused.count,
-            });
+            let told = (answered.saturating_add(held), Some(status), answer.len() as u64);
+            let untold = (dropped.saturating_add(reset), None, 0);
+            for (count, status, to_client) in [told, untold].into_iter().filter(|(count, ..)| *count > 0) {
+                shared.access.write(Record {
+                    client: refused.address,
+                    at: refused.first,
+                    request_line: refused.sample.clone(),
+                    status,
+                    end: refused.end,
+                    from_client: 0,
+                    to_client,
+                    took: Duration::ZERO,
+                    upstream: None,
+                    count,
+                });
+            }
         }
     }
 }

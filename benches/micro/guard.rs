@@ -7,7 +7,7 @@ use criterion::Criterion;
 use floodgate::config::Settings;
 use floodgate::guard::{ClientBook, Limiter, Moment};
 use floodgate::net::ClientKey;
-use floodgate::outcome::RequestEnd;
+use floodgate::outcome::{Form, RequestEnd};
 use floodgate::telemetry::refusals::Refusals;
 
 const CLIENTS: u32 = 1_000;
@@ -46,7 +46,9 @@ pub(crate) fn bench(c: &mut Criterion) {
     c.bench_function("table of refusals: a known client", |b| {
         b.iter(|| {
             let ip = next();
-            refusals.note(ClientKey::new(ip), ip, RequestEnd::SelfTarget, || Box::from(&b"GET http://10.0.0.1/"[..]));
+            refusals.note(ClientKey::new(ip), ip, RequestEnd::SelfTarget, Form::Answered, || {
+                Box::from(&b"GET http://10.0.0.1/"[..])
+            });
         });
     });
 }

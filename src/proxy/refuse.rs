@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use crate::guard::Manner;
 use crate::net::{ClientKey, close};
-use crate::outcome::{ConnectionEnd, RequestEnd};
+use crate::outcome::{ConnectionEnd, Form, RequestEnd};
 use crate::proxy::Next;
 use crate::proxy::accept::Arrival;
 use crate::proxy::buffer::Buffer;
@@ -123,18 +123,20 @@ pub(crate) async fn answer(
     buffer: &mut Buffer,
 ) -> Next {
     let shared = Arc::clone(&entry.worker.shared);
-    note(&entry, reply.end, buffer);
     let (status, bytes) = shared.answers.of(reply.end, reply.to_head);
     let over = |entry: RequestEntry| {
         entry.end(reply.end);
         Next::Over(connection_end(reply.end))
     };
     if bytes.is_empty() {
+        note(&entry, reply.end, Form::Dropped, buffer);
         close::abort(stream);
         return over(entry);
     }
-    match visitor.manner(reply, &shared) {
-        Manner::Drop if vanish(&stream, || stream.local_addr(), visitor, &shared) => {
+    let manner = possible(visitor.manner(reply, &shared), || vanish(&stream, || stream.local_addr(), visitor, &shared));
+    note(&entry, reply.end, form(&manner), buffer);
+    match manner {
+        Manner::Drop => {
             drop(stream);
             return over(entry);
         }
@@ -145,7 +147,7 @@ pub(crate) async fn answer(
                 Err(_) => over(entry),
             };
         }
-        Manner::Answer | Manner::Drop => {}
+        Manner::Answer => {}
     }
     if write_now(&stream, bytes).await.is_ok() {
         entry.status(status);
@@ -165,14 +167,16 @@ pub(crate) fn at_once(
 ) {
     let Arrival { stream, visitor, .. } = arrival;
     let entry = RequestEntry::new(worker, &visitor);
-    note(&entry, reply.end, buffer);
-    match visitor.manner(reply, &worker.shared) {
-        Manner::Drop if vanish(&stream, || stream.local_addr(), &visitor, &worker.shared) => {
+    let vanish = || vanish(&stream, || stream.local_addr(), &visitor, &worker.shared);
+    let manner = possible(visitor.manner(reply, &worker.shared), vanish);
+    note(&entry, reply.end, form(&manner), buffer);
+    match manner {
+        Manner::Drop => {
             drop(stream);
             Refused { connection, request: entry, end: reply.end }.closed();
         }
         Manner::Hold(hold, late) => worker.holding.add(Held { stream, reply, entry, hold, late }, connection),
-        Manner::Answer | Manner::Drop => say(stream, reply, entry, connection, worker),
+        Manner::Answer => say(stream, reply, entry, connection, worker),
     }
 }
 
@@ -228,13 +232,29 @@ impl Refused {
     }
 }
 
+/// Where silence cannot be had, the client is answered.
+fn possible(manner: Manner, vanish: impl FnOnce() -> bool) -> Manner {
+    match manner {
+        Manner::Drop if !vanish() => Manner::Answer,
+        manner @ (Manner::Answer | Manner::Drop | Manner::Hold(..)) => manner,
+    }
+}
+
+const fn form(manner: &Manner) -> Form {
+    match manner {
+        Manner::Answer => Form::Answered,
+        Manner::Drop => Form::Dropped,
+        Manner::Hold(..) => Form::Held,
+    }
+}
+
 /// Charges the client, while its request line can still be read, and forgets the request.
-fn note(entry: &RequestEntry, end: RequestEnd, buffer: &mut Buffer) {
+fn note(entry: &RequestEntry, end: RequestEnd, form: Form, buffer: &mut Buffer) {
     if end.row().reason.is_some() {
         let peer = entry.peer().ip();
         let line = entry.take_line();
         let sample = || line.unwrap_or_else(|| request::line(buffer.bytes()));
-        entry.worker.shared.refusals.note(ClientKey::new(peer), peer, end, sample);
+        entry.worker.shared.refusals.note(ClientKey::new(peer), peer, end, form, sample);
     }
     entry.received(buffer.len());
     buffer.consume(usize::MAX);

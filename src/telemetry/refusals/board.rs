@@ -104,7 +104,7 @@ mod tests {
 
     use super::{Board, REMEMBERED, SHOWN};
     use crate::net::ClientKey;
-    use crate::outcome::RequestEnd;
+    use crate::outcome::{Form, RequestEnd};
     use crate::telemetry::refusals::Aggregate;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -116,6 +116,7 @@ mod tests {
             address,
             end: RequestEnd::SelfTarget,
             count,
+            forms: [0; Form::COUNT],
             first: SystemTime::UNIX_EPOCH + Duration::from_secs(at),
             sample: format!("GET /{at} HTTP/1.1").into_bytes().into(),
         }

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use super::access_log::escape;
 use super::counters::PerVariant;
 use crate::net::ClientKey;
-use crate::outcome::{Reason, RequestEnd};
+use crate::outcome::{Form, Reason, RequestEnd};
 
 mod board;
 
@@ -36,6 +36,8 @@ pub struct Aggregate {
     pub end: RequestEnd,
     /// How many.
     pub count: u32,
+    /// Of these, how many took each form, in the order of [`Form::ALL`].
+    pub forms: [u32; Form::COUNT],
     /// When the first came.
     pub first: SystemTime,
     /// The request line of the first: raw bytes, credentials masked, at most 256. For people:
@@ -55,10 +57,19 @@ pub struct Refusals {
 
 #[derive(Debug)]
 struct Seen {
-    count: AtomicU32,
+    forms: [AtomicU32; Form::COUNT],
     address: IpAddr,
     first: SystemTime,
     sample: Box<[u8]>,
+}
+
+impl Seen {
+    /// Wraps after 4 billion in a second.
+    fn count(&self, form: Form) {
+        if let Some(count) = self.forms.get(form.index()) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -84,16 +95,21 @@ impl Refusals {
         }
     }
 
-    /// Notes one complete refusal.
+    /// Notes one refusal, and how it is going to be met.
     ///
     /// One look-up under a shared lock and one addition, but for the first of its kind in a second: only then is `sample`
     /// called, which gives the request line as it came. It must not call back into this table.
-    pub fn note(&self, client: ClientKey, address: IpAddr, end: RequestEnd, sample: impl FnOnce() -> Box<[u8]>) {
+    pub fn note(
+        &self,
+        client: ClientKey,
+        address: IpAddr,
+        end: RequestEnd,
+        form: Form,
+        sample: impl FnOnce() -> Box<[u8]>,
+    ) {
         let key = (client, end);
         if let Some(seen) = self.table.get(&key) {
-            // Wraps after 4 billion in a second.
-            seen.count.fetch_add(1, Relaxed);
-            return;
+            return seen.count(form);
         }
         if self.pairs.fetch_add(1, Relaxed) >= TABLE_PAIRS {
             self.pairs.fetch_sub(1, Relaxed);
@@ -106,11 +122,12 @@ impl Refusals {
         let sample = escape::safe_line(&sample(), SAMPLE_BYTES).into_owned().into_boxed_slice();
         match self.table.entry(key) {
             Entry::Occupied(seen) => {
-                seen.get().count.fetch_add(1, Relaxed);
+                seen.get().count(form);
                 self.pairs.fetch_sub(1, Relaxed);
             }
             Entry::Vacant(place) => {
-                place.insert(Seen { count: AtomicU32::new(1), address, first: SystemTime::now(), sample });
+                let seen = Seen { forms: Default::default(), address, first: SystemTime::now(), sample };
+                place.insert(seen).count(form);
             }
         }
     }
@@ -120,11 +137,13 @@ impl Refusals {
         let mut aggregates = Vec::with_capacity(self.pairs.load(Relaxed));
         // `retain` holds one shard at a time: a refusal meanwhile is in this drain or in the next, never in neither.
         self.table.retain(|(client, end), seen| {
+            let forms = seen.forms.each_mut().map(|count| *count.get_mut());
             aggregates.push(Aggregate {
                 client: *client,
                 address: seen.address,
                 end: *end,
-                count: *seen.count.get_mut(),
+                count: forms.iter().fold(0, |sum, count| sum.saturating_add(*count)),
+                forms,
                 first: seen.first,
                 sample: std::mem::take(&mut seen.sample),
             });
@@ -157,14 +176,18 @@ mod tests {
 
     use super::{Refusals, SAMPLE_BYTES, TABLE_PAIRS};
     use crate::net::ClientKey;
-    use crate::outcome::{Reason, RequestEnd};
+    use crate::outcome::{Form, Reason, RequestEnd};
 
     fn address(i: u32) -> IpAddr {
         IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + i))
     }
 
     fn note(refusals: &Refusals, i: u32, end: RequestEnd) {
-        refusals.note(ClientKey::new(address(i)), address(i), end, || Box::from(&b"GET / HTTP/1.1"[..]));
+        met(refusals, i, end, Form::Answered);
+    }
+
+    fn met(refusals: &Refusals, i: u32, end: RequestEnd, form: Form) {
+        refusals.note(ClientKey::new(address(i)), address(i), end, form, || Box::from(&b"GET / HTTP/1.1"[..]));
     }
 
     #[test]
@@ -172,7 +195,7 @@ mod tests {
         let refusals = Refusals::new();
         let mut samples = 0;
         for _ in 0..3 {
-            refusals.note(ClientKey::new(address(1)), address(1), RequestEnd::SelfTarget, || {
+            refusals.note(ClientKey::new(address(1)), address(1), RequestEnd::SelfTarget, Form::Answered, || {
                 samples += 1;
                 Box::from(&b"GET http://u:p@10.0.0.1/ HTTP/1.1"[..])
             });
@@ -200,9 +223,22 @@ mod tests {
     }
 
     #[test]
+    fn an_aggregate_tells_its_forms() {
+        let refusals = Refusals::new();
+        for (form, times) in [(Form::Answered, 1), (Form::Held, 2), (Form::Dropped, 4)] {
+            for _ in 0..times {
+                met(&refusals, 1, RequestEnd::SelfTarget, form);
+            }
+        }
+        let drained = refusals.drain();
+        assert_eq!((drained[0].count, drained[0].forms), (7, [1, 2, 4, 0]));
+    }
+
+    #[test]
     fn samples_are_cut() {
         let refusals = Refusals::new();
-        refusals.note(ClientKey::new(address(1)), address(1), RequestEnd::TargetTooLong, || Box::from([b'a'; 10_000]));
+        let (client, line) = (ClientKey::new(address(1)), [b'a'; 10_000]);
+        refusals.note(client, address(1), RequestEnd::TargetTooLong, Form::Answered, || Box::from(line));
         assert_eq!(refusals.drain()[0].sample.len(), SAMPLE_BYTES);
     }
 
