@@ -13,7 +13,7 @@ use super::kinds::{Choice, Count, Kind, List, PortList, Size, Span, Text};
 use super::problem::Fault;
 use super::settings::{
     AccessFormat, AccessTarget, DestinationRule, FenceChoice, GuardMode, HostName, HostPort, LadderMode, Rate,
-    Settings, StallChoice,
+    Settings, StallChoice, TokenFile,
 };
 use super::units;
 use crate::kernel::privilege::Account;
@@ -82,7 +82,7 @@ pub(super) const SECTIONS: &[(&str, &str)] = &[
 ];
 
 /// Keys of later versions: an error that says so. An empty name stands for all of the table.
-pub(super) const NOT_BUILT: &[(&str, &str)] = &[("alarm", ""), ("admin", "token-file")];
+pub(super) const NOT_BUILT: &[(&str, &str)] = &[("alarm", "")];
 
 /// The addresses listened on if the file has no `[[listener]]`, as TOML.
 pub(super) const LISTENERS: [&str; 2] = [LISTENER_ADDRESS.row.default, r#""[::]:3128""#];
@@ -143,6 +143,12 @@ keys! {
     /// Names accepted in Host besides the address itself and localhost (against DNS rebinding).
     ADMIN_HOSTS: List<String> = ["admin" "hosts" = "[]"]
         List { form: "a list of names such as [\"proxy.example.net\"]", parse: hosts::host_text };
+    /// The file of the token that every change must carry; made, readable for its owner only, if it is not there. "auto" is
+    /// the file "token" in systemd's `StateDirectory`, else for root in /var/lib/floodgate, else in `$XDG_RUNTIME_DIR/floodgate`.
+    /// With "" there is no token, and nothing can be changed.
+    ADMIN_TOKEN_FILE: Text<TokenFile> = ["admin" "token-file" = r#""auto""#]
+        Text { form: "an absolute path, \"auto\" or \"\"", parse: token_file },
+        restart if |old, new| old.admin.token_file != new.admin.token_file;
 
     /// Further addresses and names of this box: its address before NAT, virtual addresses, DNS names.
     SELF_ALIASES: List<HostName> = ["self" "aliases" = "[]"]
@@ -297,13 +303,28 @@ fn account(name: &str) -> Result<Option<Account>, Fault> {
     }
 }
 
+fn token_file(text: &str) -> Result<TokenFile, Fault> {
+    match text {
+        "" => Ok(TokenFile::Off),
+        "auto" => Ok(TokenFile::Auto),
+        path if is_file(path) => Ok(TokenFile::At(path.into())),
+        _ => Err(Fault::new(
+            "is not the absolute path of a file",
+            "write a path that begins with /, \"auto\", or \"\" for none",
+        )),
+    }
+}
+
+/// Whether it can be the absolute path of a file.
+fn is_file(path: &str) -> bool {
+    path.starts_with('/') && !path.ends_with('/') && !path.contains('\0')
+}
+
 fn access(text: &str) -> Result<AccessTarget, Fault> {
     match text {
         "" => Ok(AccessTarget::Off),
         "-" => Ok(AccessTarget::Stdout),
-        path if path.starts_with('/') && !path.ends_with('/') && !path.contains('\0') => {
-            Ok(AccessTarget::File(path.into()))
-        }
+        path if is_file(path) => Ok(AccessTarget::File(path.into())),
         _ => Err(Fault::new(
             "is not the absolute path of a file",
             "write a path that begins with /, \"-\" for standard output, or \"\" for none",

@@ -61,6 +61,19 @@ pub struct Admin {
     pub allow: Vec<IpNet>,
     /// `hosts`: names accepted in `Host` besides the address itself and `localhost`; lower case.
     pub hosts: Vec<String>,
+    /// `token-file`.
+    pub token_file: TokenFile,
+}
+
+/// Where the token is that changes must carry.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum TokenFile {
+    /// Where this user, or this service, keeps such things.
+    Auto,
+    /// Here.
+    At(PathBuf),
+    /// Nowhere: nothing can be changed.
+    Off,
 }
 
 /// `[self]`: what counts as this box besides every local address.

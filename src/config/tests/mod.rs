@@ -170,7 +170,8 @@ fn restart_keys_name_what_changed() {
     let changed = |text: &str| restart_keys(&Settings::defaults(), &Settings::from_toml(text).unwrap());
     assert!(changed("[timeouts]\nhead = '1s'\n[clients]\nallow = ['::/0']\n[log]\nlevel = 'off'").is_empty());
     let all = changed(
-        "[[listener]]\naddress = '127.0.0.1:1'\n[runtime]\nworkers = 200\nuser = 'root'\n[admin]\naddress = '127.0.0.1:2'\n\
+        "[[listener]]\naddress = '127.0.0.1:1'\n[runtime]\nworkers = 200\nuser = 'root'\n\
+         [admin]\naddress = '127.0.0.1:2'\ntoken-file = ''\n\
          [guard]\nfence = 'off'\n[log]\naccess = '-'\naccess-format = 'json'",
     );
     let listed: Vec<_> =
@@ -181,6 +182,7 @@ fn restart_keys_name_what_changed() {
         "runtime.workers",
         "runtime.user",
         "admin.address",
+        "admin.token-file",
         "guard.fence",
         "log.access",
         "log.access-format",

@@ -107,7 +107,12 @@ const WRONG: &[(&str, &[&str])] = &[
     ),
     ("[alarm]", &["line 1: alarm: not built in this version; remove it"]),
     ("[[alarm.webhook]]\nkind = 'slack'", &["line 1: alarm.webhook: not built in this version; remove it"]),
-    ("[admin]\ntoken-file = '/x'", &["line 2: admin.token-file = '/x': not built in this version; remove it"]),
+    (
+        "[admin]\ntoken-file = 'token'",
+        &[
+            "line 2: admin.token-file = 'token': is not the absolute path of a file; write a path that begins with /, \"auto\", or \"\" for none",
+        ],
+    ),
     (
         "[[listener]]\naddress = '127.0.0.1:1'\nmode = 'tproxy'",
         &["line 3: listener[0].mode = 'tproxy': transparent modes are not built in this version; write \"explicit\""],
