@@ -15,11 +15,13 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use crate::admin::{self, Board, ClientRow};
+use crate::admin::token::Token;
+use crate::admin::{self, Board, Limit};
 use crate::config::Settings;
+use crate::config::settings::TokenFile;
 use crate::control;
 use crate::guard::pressure::Level;
-use crate::guard::{Capacity, Guard};
+use crate::guard::{Capacity, Guard, Limiter};
 use crate::kernel::conntrack::Forgetter;
 use crate::kernel::view::{KernelView, Sources};
 use crate::net::close;
@@ -130,6 +132,12 @@ impl Gateway {
             .map_err(trying(format!("admin cannot listen on {admin_address}")))?;
         let admin = admin_socket.local_addr().map_err(trying("local address of the admin"))?;
         let sources = Sources::open();
+        let token = Token::load(&settings.admin.token_file);
+        if let Err(why) = &token
+            && settings.admin.token_file != TokenFile::Off
+        {
+            warn!(%why, "no token: the admin changes nothing");
+        }
         drop_rights(&settings).map_err(trying("cannot drop privileges"))?;
         let access = AccessLog::start(&settings.log.access, settings.log.access_format)
             .map_err(trying(format!("cannot open the access log as uid {}", geteuid().as_raw())))?;
@@ -146,7 +154,7 @@ impl Gateway {
                 OwnAddresses::read().map_err(trying("cannot read the own addresses"))?,
             )),
             loops: Arc::new(Loops::default()),
-            guard: Guard::new(settings.limits.clients_tracked, may_drop),
+            guard: Arc::new(Guard::new(settings.limits.clients_tracked, may_drop)),
             forgetter,
             capacity,
             counters: Arc::clone(&counters),
@@ -167,7 +175,7 @@ impl Gateway {
             settings: Arc::new(ArcSwap::new(settings)),
             threads: Vec::new(),
         };
-        gateway.start_control(admin_socket, sources)?;
+        gateway.start_control(admin_socket, sources, token)?;
         for (number, sockets) in sockets.into_iter().enumerate() {
             gateway.start_worker(number, sockets)?;
         }
@@ -198,9 +206,14 @@ impl Gateway {
         })
     }
 
-    fn start_control(&mut self, admin_socket: TcpListener, sources: Sources) -> Result<(), StartError> {
+    fn start_control(
+        &mut self,
+        admin_socket: TcpListener,
+        sources: Sources,
+        token: Result<Token, String>,
+    ) -> Result<(), StartError> {
         let kernel: Arc<ArcSwapOption<KernelView>> = Arc::default();
-        let board = Arc::new(self.board(Arc::clone(&kernel)));
+        let board = Arc::new(self.board(Arc::clone(&kernel), token));
         let shared = Arc::clone(&self.shared);
         self.start_thread("control".to_owned(), move |runtime| {
             let _entered = runtime.enter();
@@ -217,8 +230,8 @@ impl Gateway {
         })
     }
 
-    fn board(&self, kernel: Arc<ArcSwapOption<KernelView>>) -> Board {
-        let (tracked, shared, book) = (Arc::clone(&self.shared), Arc::clone(&self.shared), Arc::clone(&self.shared));
+    fn board(&self, kernel: Arc<ArcSwapOption<KernelView>>, token: Result<Token, String>) -> Board {
+        let (shared, limits) = (Arc::clone(&self.shared), Arc::clone(&self.shared));
         Board {
             counters: Arc::clone(&self.counters),
             kernel,
@@ -229,17 +242,22 @@ impl Gateway {
             draining: self.shared.drain.flag(),
             refusals: Arc::clone(&self.shared.refusals),
             access: self.shared.access.clone(),
-            clients_tracked: Arc::new(move || tracked.guard.book.tracked()),
+            guard: Arc::clone(&self.shared.guard),
+            token,
+            kernel_bytes: Arc::new(|_| None),
+            limits: Arc::new(move || {
+                let rules = limits.rules.load();
+                let limit = rules.settings.limits.clients_tracked as u64;
+                let buckets = |name, limiter: &Limiter| Limit { name, limit, used: Some(limiter.tracked() as u64) };
+                vec![
+                    buckets("connection_rate_buckets", &rules.connection_rate),
+                    buckets("request_rate_buckets", &rules.request_rate),
+                    Limit { name: "dns_lookups", limit: limits.capacity.lookups() as u64, used: None },
+                ]
+            }),
             buckets_shared: Arc::new(move || {
                 let rules = shared.rules.load();
                 rules.connection_rate.overflowed() + rules.request_rate.overflowed() + shared.guard.book.overflowed()
-            }),
-            clients: Arc::new(move |n| {
-                let row = |(client, sockets): (crate::net::ClientKey, u32)| ClientRow {
-                    address: client.to_string(),
-                    sockets,
-                };
-                book.guard.book.top(n).into_iter().map(row).collect()
             }),
         }
     }

@@ -95,7 +95,7 @@ fn refused(proxy: SocketAddr, request: &[u8]) {
 
 #[test]
 fn a_refusal_of_a_known_client_allocates_nothing() {
-    let text = "[[listener]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n[runtime]\nworkers = 1\n\
+    let text = "[[listener]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\ntoken-file = \"\"\n[runtime]\nworkers = 1\n\
                 [limits]\nclient-connection-rate = \"100000/s, burst 100000\"\nclient-request-rate = \"100000/s, burst 100000\"\n";
     let gateway = Gateway::start(Settings::from_toml(text).unwrap()).unwrap();
     let proxy = gateway.listeners[0];

@@ -18,7 +18,7 @@ fn refused(proxy: SocketAddr, request: &[u8]) {
 }
 
 pub(crate) fn bench(c: &mut Criterion) {
-    let text = "[[listener]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n[runtime]\nworkers = 1\n\
+    let text = "[[listener]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\ntoken-file = \"\"\n[runtime]\nworkers = 1\n\
                 [self]\naliases = [\"10.115.5.2\"]\n\
                 [limits]\nclient-connection-rate = \"1000000/s, burst 1000000\"\n\
                 client-request-rate = \"1000000/s, burst 1000000\"\n";

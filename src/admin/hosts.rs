@@ -21,7 +21,7 @@ pub(super) fn accepted<B>(request: &Request<B>, own: [SocketAddr; 2], names: &[S
 /// With our port or none: `localhost`, `127.0.0.1`, `[::1]`, the address the listener is bound to, the address the
 /// connection came to (a literal address cannot be rebound). With any port, for there may be a tunnel or a proxy in
 /// between: the configured names, lower case.
-fn names_us(authority: &str, own: [SocketAddr; 2], names: &[String]) -> bool {
+pub(super) fn names_us(authority: &str, own: [SocketAddr; 2], names: &[String]) -> bool {
     let Some((host, port)) = split(authority) else {
         return false;
     };

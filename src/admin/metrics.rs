@@ -46,6 +46,7 @@ impl Collector for Exporter {
         self.ends(&mut page)?;
         self.traffic(&mut page)?;
         self.gateway(&mut page)?;
+        self.guard(&mut page)?;
         if let Some(kernel) = self.board.kernel.load_full() {
             kernel_memory(&kernel, &mut page)?;
             kernel_events(&kernel.tcp_ext, &mut page)?;
@@ -138,11 +139,6 @@ impl Exporter {
 
     fn gateway(&self, page: &mut Page<'_, '_>) -> fmt::Result {
         let Board { counters, access, .. } = self.board.as_ref();
-        page.gauge(
-            "floodgate_clients_tracked",
-            "Clients with a state of their own",
-            Some((self.board.clients_tracked)()),
-        )?;
         page.counters(
             "floodgate_config_reloads_total",
             "Reloads of the configuration",
@@ -178,6 +174,55 @@ impl Exporter {
         page.0
             .encode_descriptor("floodgate_build", "The version that runs", None, MetricType::Info)?
             .encode_info(&[("version", env!("CARGO_PKG_VERSION"))])
+    }
+
+    fn guard(&self, page: &mut Page<'_, '_>) -> fmt::Result {
+        let guard = &self.board.guard;
+        let report = guard.pressure.report.load();
+        page.gauge(
+            "floodgate_pressure_level",
+            "How short the box is of anything, from 0 (of nothing) to 3 (something is about to run out)",
+            Some(u64::from(guard.pressure.level() as u8)),
+        )?;
+        page.gauges(
+            "floodgate_pressure",
+            "How much of something is used up, from 0 to 1",
+            report.signals.iter().map(|(signal, used)| ([("signal", *signal)], Some(*used))),
+        )?;
+        for (name, help, value) in [
+            ("floodgate_clients_tracked", "Clients with a state of their own", guard.book.tracked() as u64),
+            ("floodgate_holds_open", "Refused connections whose answer is held back", guard.holds.open()),
+            ("floodgate_holds_memory_bytes", "Kernel memory that they are reckoned to pin", guard.holds.bytes()),
+            (
+                "floodgate_fences_active",
+                "Clients that the kernel keeps out, those on trial included",
+                guard.fences.list().len() as u64,
+            ),
+        ] {
+            page.gauge(name, help, Some(value))?;
+        }
+        for (name, help, value) in [
+            (
+                "floodgate_holds_turned_away_total",
+                "Refusals answered at once because the memory for held ones was spent",
+                guard.holds.turned_away(),
+            ),
+            (
+                "floodgate_fenced_syns_total",
+                "Connection attempts of fenced clients that the kernel dropped, as far as it counts them",
+                guard.fences.syns.load(Relaxed),
+            ),
+        ] {
+            page.counter(name, help, &value)?;
+        }
+        page.counters(
+            "floodgate_guard_observed_total",
+            "Refusals that would have been stalled and clients that would have been fenced, while guard.mode is observe",
+            [
+                ([("step", "stall")], guard.observed.load(Relaxed)),
+                ([("step", "fence")], guard.fences.observed.load(Relaxed)),
+            ],
+        )
     }
 
     fn process(&self, page: &mut Page<'_, '_>) -> fmt::Result {
@@ -298,7 +343,7 @@ impl Page<'_, '_> {
         &mut self,
         name: &str,
         help: &str,
-        rows: impl IntoIterator<Item = (L, Option<u64>)>,
+        rows: impl IntoIterator<Item = (L, Option<impl EncodeGaugeValue>)>,
     ) -> fmt::Result {
         let mut rows = rows.into_iter().filter_map(|(labels, value)| Some((labels, value?))).peekable();
         if rows.peek().is_none() {

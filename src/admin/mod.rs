@@ -1,7 +1,9 @@
-//! What the operator and Prometheus see over HTTP: the page, the status, the metrics, the health checks.
+//! What the operator and Prometheus see over HTTP: the page, the status, the metrics, the health checks; and what the
+//! operator may change.
 //!
-//! Owns: the admin listener's connections and answers. Called by: the gateway, on control's runtime ([`serve`]).
-//! Never: changes anything, waits for anything but its own sockets, or answers a client or a host name it was not told about.
+//! Owns: the admin listener's connections and answers, the token. Called by: the gateway, on control's runtime ([`serve`]).
+//! Never: changes anything without the token, waits for anything but its own sockets, or answers a client or a host name it
+//! was not told about.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -15,6 +17,7 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -26,15 +29,23 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::config::Settings;
+use crate::guard::Guard;
 use crate::kernel::view::KernelView;
+use crate::net::ClientKey;
 use crate::telemetry::Counters;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::refusals::Refusals;
 
+mod changes;
 mod hosts;
 mod metrics;
 mod process;
 mod status;
+pub mod token;
+pub(crate) mod words;
+
+pub(crate) use changes::{RELEASE, network};
+use token::Token;
 
 /// Connections at once; more are closed unanswered and counted.
 const CONNECTIONS: usize = 64;
@@ -72,12 +83,16 @@ pub struct Board {
     pub refusals: Arc<Refusals>,
     /// For its counters.
     pub access: AccessLog,
-    /// How many clients have a state of their own.
-    pub clients_tracked: Arc<dyn Fn() -> usize + Send + Sync>,
+    /// Clients, holds, pressure, fences.
+    pub guard: Arc<Guard>,
+    /// What a change must carry, or why nothing can be changed.
+    pub token: Result<Token, String>,
+    /// Kernel memory of a client's sockets, in bytes, where it is known.
+    pub kernel_bytes: Arc<dyn Fn(ClientKey) -> Option<u64> + Send + Sync>,
+    /// Limits whose use the board cannot see by itself.
+    pub limits: Arc<dyn Fn() -> Vec<Limit> + Send + Sync>,
     /// Rate checks that met a full table and took a bucket that is shared.
     pub buckets_shared: Arc<dyn Fn() -> u64 + Send + Sync>,
-    /// The clients with the most open connections, at most so many.
-    pub clients: Arc<dyn Fn(usize) -> Vec<ClientRow> + Send + Sync>,
 }
 
 impl fmt::Debug for Board {
@@ -89,13 +104,15 @@ impl fmt::Debug for Board {
     }
 }
 
-/// A client with open connections.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ClientRow {
-    /// The client as [`crate::net::ClientKey`] displays it.
-    pub address: String,
-    /// Its open connections.
-    pub sockets: u32,
+/// A limit and how much of it is used.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Limit {
+    /// The stable word for it.
+    pub name: &'static str,
+    /// The limit.
+    pub limit: u64,
+    /// What is used of it; for limits of a client, by the one that uses most.
+    pub used: Option<u64>,
 }
 
 type Answer = Response<Full<Bytes>>;
@@ -157,8 +174,8 @@ async fn serve_connection(desk: Arc<Desk>, stream: TcpStream, peer: SocketAddr) 
         return;
     };
     let service = service_fn(move |request| {
-        let answer = desk.answer(peer.ip(), local, &request);
-        std::future::ready(Ok::<_, Infallible>(answer))
+        let desk = Arc::clone(&desk);
+        async move { Ok::<_, Infallible>(desk.answer(peer.ip(), local, request).await) }
     });
     let mut connection = pin!(
         http1::Builder::new()
@@ -188,22 +205,23 @@ impl Desk {
         settings.admin.allow.iter().any(|net| net.contains(&peer))
     }
 
-    fn answer<B>(&self, peer: IpAddr, local: SocketAddr, request: &Request<B>) -> Answer {
+    async fn answer(&self, peer: IpAddr, local: SocketAddr, request: Request<Incoming>) -> Answer {
         // Asked again for each request: a kept connection must not outlive a change of the settings.
         if !self.admits(peer) {
             return line(StatusCode::FORBIDDEN, "This address is not in allow of [admin] in the configuration.\n");
         }
         let own = [self.board.admin_address, local];
-        if !hosts::accepted(request, own, &self.board.settings.load().admin.hosts) {
+        if !hosts::accepted(&request, own, &self.board.settings.load().admin.hosts) {
             return line(
                 StatusCode::FORBIDDEN,
                 "This host name is not accepted. Add it to hosts of [admin] in the configuration.\n",
             );
         }
+        if request.uri().path() == RELEASE {
+            return changes::release(&self.board, peer, own, request).await;
+        }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let mut answer = line(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD.\n");
-            answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return answer;
+            return method_not_allowed("Only GET and HEAD.\n", "GET, HEAD");
         }
         match request.uri().path() {
             "/" => asset("text/html; charset=utf-8", include_str!("page/index.html")),
@@ -231,8 +249,14 @@ impl Desk {
     }
 }
 
-fn line(status: StatusCode, text: &'static str) -> Answer {
-    respond(status, "text/plain; charset=utf-8", Bytes::from_static(text.as_bytes()))
+fn line(status: StatusCode, text: impl Into<Bytes>) -> Answer {
+    respond(status, "text/plain; charset=utf-8", text.into())
+}
+
+fn method_not_allowed(text: &'static str, allowed: &'static str) -> Answer {
+    let mut answer = line(StatusCode::METHOD_NOT_ALLOWED, text);
+    answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    answer
 }
 
 fn asset(kind: &'static str, text: &'static str) -> Answer {

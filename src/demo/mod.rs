@@ -167,7 +167,7 @@ pub(crate) fn rights() -> &'static str {
 /// clients need a core too.
 fn settings(origin: SocketAddr) -> io::Result<Settings> {
     let text = format!(
-        "[[listener]]\naddress = '127.0.0.1:0'\n[admin]\naddress = '127.0.0.1:0'\n[runtime]\nworkers = 1\n\
+        "[[listener]]\naddress = '127.0.0.1:0'\n[admin]\naddress = '127.0.0.1:0'\ntoken-file = ''\n[runtime]\nworkers = 1\n\
          [self]\nallow = ['{origin}']\n[guard]\nladder = 'answer'\n"
     );
     Settings::from_toml(&text).map_err(io::Error::other)

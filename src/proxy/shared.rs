@@ -75,7 +75,7 @@ pub struct Shared {
     /// Our own outgoing connections.
     pub loops: Arc<Loops>,
     /// Who is inside, who storms, how much is left.
-    pub guard: Guard,
+    pub guard: Arc<Guard>,
     /// How many sockets we may hold.
     pub capacity: Capacity,
     /// Makes connection tracking forget what was dropped; `None` where nothing may be dropped.

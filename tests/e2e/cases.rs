@@ -88,6 +88,7 @@ fn rig(names: &NoNames) -> Rig {
         address = "127.0.0.1:0"
         [admin]
         address = "127.0.0.1:0"
+        token-file = ""
         [runtime]
         workers = 2
         [self]
@@ -103,7 +104,7 @@ fn rig(names: &NoNames) -> Rig {
     ));
     let gateway = Gateway::start(settings.unwrap()).unwrap();
     let proxy = gateway.listeners[0];
-    Rig { gateway, proxy }
+    Rig { gateway, folder: tempfile::tempdir().unwrap(), proxy }
 }
 
 /// One request on a connection of its own; which end the answer belongs to.

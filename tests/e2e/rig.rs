@@ -17,6 +17,8 @@ pub(crate) const NET: Duration = Duration::from_secs(30);
 /// A gateway on loopback that may reach the given origins.
 pub(crate) struct Rig {
     pub(crate) gateway: Gateway,
+    /// Where its token is.
+    pub(crate) folder: tempfile::TempDir,
     pub(crate) proxy: SocketAddr,
 }
 
@@ -32,15 +34,18 @@ impl Rig {
     pub(crate) fn with(origins: &[SocketAddr], more: &str) -> Self {
         let ladder = if more.contains("[guard]") { "" } else { "[guard]\nladder = \"answer\"\n" };
         let allow: Vec<_> = origins.iter().map(|origin| format!("\"{origin}\"")).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let token = folder.path().join("token");
+        let token = token.display();
         let text = format!(
-            "[[listener]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n[runtime]\nworkers = 2\n\
+            "[[listener]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\ntoken-file = '{token}'\n[runtime]\nworkers = 2\n\
              [self]\nallow = [{}]\n{ladder}{more}\n",
             allow.join(", ")
         );
         let settings = Settings::from_toml(&text).unwrap_or_else(|problems| panic!("{problems}\n{text}"));
         let gateway = Gateway::start(settings).unwrap();
         let proxy = gateway.listeners[0];
-        Self { gateway, proxy }
+        Self { gateway, folder, proxy }
     }
 
     pub(crate) fn client(&self) -> Client {

@@ -9,7 +9,7 @@ fn configured_names_and_addresses_are_ours() {
     let rig = Rig::new(&[]);
     drop(rig);
     let settings = floodgate::config::Settings::from_toml(
-        "[[listener]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n[self]\naliases = [\"203.0.113.7\", \"Proxy.Example.net.\"]\n",
+        "[[listener]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\ntoken-file = \"\"\n[self]\naliases = [\"203.0.113.7\", \"Proxy.Example.net.\"]\n",
     );
     let gateway = floodgate::gateway::Gateway::start(settings.unwrap()).unwrap();
     for host in ["203.0.113.7", "0xcb007107", "proxy.example.net", "PROXY.EXAMPLE.NET.", "pro\u{ad}xy.example.net"] {

@@ -93,12 +93,64 @@ function kernel(k) {
   element('absent').replaceChildren(...k.absent.map((a) => cell('li', `${a.source}: ${a.why}`)));
 }
 
-function clients(list) {
-  const head = ['address', number('sockets'), number('refusals'), number('last minute'), 'why', ['sample', 'sample']];
-  const rows = list.map((c) => [
-    c.address, number(count(c.sockets)), number(count(c.refusals)), number(count(c.refusals_per_minute)),
-    c.why === null ? '' : words(c.why), [c.sample ?? '', 'sample'],
+function pressure(p) {
+  const levels = ['calm', 'elevated', 'high', 'critical'];
+  const percent = (used) => `${Math.round(used * 100)} %`;
+  const rows = [['level', [`${p.level} (${levels[p.level]})`, p.level > 1 ? 'number alert' : 'number']]];
+  for (const [signal, used] of Object.entries(p.signals).sort((a, b) => b[1] - a[1])) {
+    rows.push([words(signal), [percent(used), signal === p.driver && p.level > 0 ? 'number alert' : 'number']]);
+  }
+  if (p.forecast) rows.push([`${words(p.forecast.signal)}: full in`, [span(Math.round(p.forecast.seconds)), 'number alert']]);
+  fill('pressure', rows);
+}
+
+function guard(g, fences) {
+  const stall = { drop: 'dropped without a word', hold: 'answered late', answer: 'answered at once' }[g.stall];
+  const rows = [
+    ['mode', number(g.mode === 'observe' ? 'observe: nobody is stalled or fenced' : g.ladder === 'answer' ? 'answer only' : 'enforce')],
+    ['a storm is', number(stall)],
+    ['fence', number(g.fence.backend ?? 'none')],
+    ['fenced clients', number(count(fences.length))],
+    ['their dropped SYNs', number(count(g.fenced_syns))],
+    ['answers held back', number(`${count(g.holds.open)}, ${bytes(g.holds.bytes)} of ${bytes(g.holds.budget)}`)],
+  ];
+  if (g.holds.turned_away) rows.push(['not held, the budget being spent', number(count(g.holds.turned_away))]);
+  if (g.mode === 'observe') {
+    rows.push(['would have been stalled, fenced', number(`${count(g.observed.stalls)}, ${count(g.observed.fences)}`)]);
+  }
+  fill('guard', rows);
+  element('why-not').replaceChildren(...g.fence.why_not.map((why) => cell('li', why)));
+}
+
+function fences(list) {
+  const now = Date.now() / 1000;
+  const time = (seconds) => number(span(Math.max(0, Math.round(seconds))));
+  const head = ['address', 'why', number('fenced for'), number('left'), number('SYNs'), number('times'), 'state'];
+  const rows = list.slice(0, 64).map((f) => [
+    f.address, words(f.reason), time(now - f.since), time(f.until - now), number(count(f.syns)), number(count(f.times)),
+    f.half_open ? 'on trial' : 'fenced',
   ]);
+  if (list.length > 64) rows.push([`and ${list.length - 64} more`]);
+  fill('fences', rows.length ? rows : [['nobody']], rows.length ? head : undefined);
+}
+
+function limits(map) {
+  fill('limits', Object.entries(map).filter(([, l]) => l.used !== null).map(([name, l]) => [
+    words(name), [`${count(l.used)} of ${count(l.limit)}`, l.used >= 0.8 * l.limit ? 'number alert' : 'number'],
+  ]));
+}
+
+function clients(list) {
+  const head = ['address', 'step', number('sockets'), number('kernel'), number('conn/s'), number('req/s'), number('refused/s'),
+    number('bytes/s'), number('refused/min'), 'why', ['sample', 'sample']];
+  const rows = list.map((c) => {
+    const r = c.rates ?? {};
+    return [
+      c.address, [c.step, c.step === 'answer' ? '' : 'alert'], number(count(c.sockets)), number(bytes(c.kernel_bytes)),
+      number(count(r.arrivals)), number(count(r.requests)), number(count(r.refusals)), number(bytes(r.bytes)),
+      number(count(c.refusals_per_minute)), c.why ?? '', [c.sample ?? '', 'sample'],
+    ];
+  });
   fill('clients', rows.length ? rows : [['none']], rows.length ? head : undefined);
 }
 
@@ -110,6 +162,10 @@ function show(status) {
   state.textContent = `${g.draining ? 'draining' : 'up'} for ${span(g.uptime_s)}, listening on ${g.listeners.join(', ')}`;
   traffic(status.traffic);
   kernel(status.kernel);
+  pressure(status.pressure);
+  guard(status.guard, status.fences);
+  fences(status.fences);
+  limits(status.guard.limits);
   clients(status.clients);
   counters('refusals', status.traffic.refusals, 'none');
   counters('requests', status.traffic.outcomes.request, 'none yet');

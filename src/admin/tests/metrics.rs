@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use ahash::AHashSet;
 
-use super::{get, start};
+use super::{fence, get, start};
+use crate::guard::holds::HOLD_BYTES;
+use crate::guard::pressure::{Level, Report};
 use crate::kernel::view::{CACHES, KernelView, Slab, Sockets, TcpExt};
+use crate::net::ClientKey;
 use crate::outcome::{ConnectionEnd, Form, Reason, RequestEnd};
 use crate::telemetry::Direction;
 
@@ -89,7 +92,20 @@ async fn metrics_before_anything_happened() {
     ] {
         assert_eq!(value(name), Some(0.0), "{name}");
     }
-    assert_eq!(value("floodgate_clients_tracked"), Some(7.0));
+    for name in [
+        "floodgate_clients_tracked",
+        "floodgate_holds_open",
+        "floodgate_holds_memory_bytes",
+        "floodgate_holds_turned_away_total",
+        "floodgate_fences_active",
+        "floodgate_fenced_syns_total",
+        "floodgate_pressure_level",
+        r#"floodgate_guard_observed_total{step="stall"}"#,
+        r#"floodgate_guard_observed_total{step="fence"}"#,
+    ] {
+        assert_eq!(value(name), Some(0.0), "{name}");
+    }
+    assert!(!page.contains("floodgate_pressure{"), "nothing was measured");
     assert_eq!(value("floodgate_rate_buckets_shared_total"), Some(3.0));
     let info = format!(r#"floodgate_build_info{{version="{}"}}"#, env!("CARGO_PKG_VERSION"));
     assert_eq!(value(&info), Some(1.0));
@@ -124,6 +140,41 @@ async fn metrics_follow_the_counters() {
         (r#"floodgate_request_seconds_bucket{le="+Inf"}"#, 2.0),
         ("floodgate_request_seconds_count", 2.0),
         ("floodgate_request_seconds_sum", 90.002),
+    ] {
+        let value = series(&page).find(|(n, _)| *n == name).map(|(_, v)| v);
+        assert_eq!(value, Some(expected), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn metrics_follow_the_guard() {
+    let board = start().await;
+    let guard = &board.guard;
+    let now = guard.clock.now();
+    let _seat = guard.book.enter(ClientKey::new("10.0.0.1".parse().unwrap()), now);
+    let _held = guard.holds.take(usize::try_from(HOLD_BYTES).unwrap()).unwrap();
+    assert!(guard.holds.take(0).is_none());
+    guard.fences.rows.store(Arc::new(vec![fence("10.0.0.2", now)]));
+    guard.fences.dropped(1_234);
+    guard.observed.store(5, Relaxed);
+    guard.fences.observed.store(6, Relaxed);
+    guard.pressure.set(Level::High);
+    let signals = vec![("tcp_memory", 0.75), ("orphans", 0.0)];
+    guard.pressure.report.store(Arc::new(Report { signals, driver: Some("tcp_memory"), forecast: None }));
+    let (_, page) = get(&board, "/metrics").await;
+    assert_openmetrics(&page);
+    for (name, expected) in [
+        ("floodgate_clients_tracked", 1.0),
+        ("floodgate_holds_open", 1.0),
+        ("floodgate_holds_memory_bytes", 4_096.0),
+        ("floodgate_holds_turned_away_total", 1.0),
+        ("floodgate_fences_active", 1.0),
+        ("floodgate_fenced_syns_total", 1_234.0),
+        ("floodgate_pressure_level", 2.0),
+        (r#"floodgate_pressure{signal="tcp_memory"}"#, 0.75),
+        (r#"floodgate_pressure{signal="orphans"}"#, 0.0),
+        (r#"floodgate_guard_observed_total{step="stall"}"#, 5.0),
+        (r#"floodgate_guard_observed_total{step="fence"}"#, 6.0),
     ] {
         let value = series(&page).find(|(n, _)| *n == name).map(|(_, v)| v);
         assert_eq!(value, Some(expected), "{name}");

@@ -2,21 +2,30 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-use super::{Board, CONNECTIONS, ClientRow, FIRST_PAUSE, LONGEST_PAUSE, pause_after, serve};
+use super::token::Token;
+use super::{Board, CONNECTIONS, FIRST_PAUSE, LONGEST_PAUSE, Limit, pause_after, serve};
 use crate::config::Settings;
-use crate::config::settings::Admin;
+use crate::config::settings::{Admin, TokenFile};
+use crate::guard::fence::Row;
+use crate::guard::ladder::Class;
+use crate::guard::{Guard, Moment};
+use crate::net::ClientKey;
 use crate::telemetry::Counters;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::refusals::Refusals;
 
+mod changes;
 mod metrics;
 mod status;
+
+/// What changes must carry in these tests.
+const TOKEN: &str = "0123456789abcdef";
 
 fn settings() -> Settings {
     Settings {
@@ -24,6 +33,7 @@ fn settings() -> Settings {
             address: "127.0.0.1:0".parse().unwrap(),
             allow: vec!["127.0.0.1/32".parse().unwrap()],
             hosts: vec!["gate.example".to_owned()],
+            token_file: TokenFile::Off,
         },
         ..Settings::defaults()
     }
@@ -42,18 +52,27 @@ async fn start() -> Arc<Board> {
         draining: Arc::new(AtomicBool::new(false)),
         refusals: Arc::new(Refusals::new()),
         access: AccessLog::off(),
-        clients_tracked: Arc::new(|| 7),
+        guard: Arc::new(Guard::new(10_000, false)),
+        token: Token::parse(TOKEN.as_bytes()).map_err(str::to_owned),
+        kernel_bytes: Arc::new(|client| (client.to_string() == "10.0.0.9").then_some(4_096)),
+        limits: Arc::new(|| vec![Limit { name: "dns_lookups", limit: 512, used: None }]),
         buckets_shared: Arc::new(|| 3),
-        clients: Arc::new(|n| {
-            let rows = [("10.0.0.9", 40), ("10.0.0.1", 3)];
-            rows.into_iter()
-                .take(n)
-                .map(|(address, sockets)| ClientRow { address: address.to_owned(), sockets })
-                .collect()
-        }),
     });
     tokio::spawn(serve(listener, Arc::clone(&board)));
     board
+}
+
+/// A row of the register.
+fn fence(address: &str, now: Moment) -> Row {
+    Row {
+        client: ClientKey::new(address.parse().unwrap()),
+        since: now,
+        until: now.after(Duration::from_mins(1)),
+        half_open: false,
+        reason: Class::SelfTarget,
+        syns: Some(77),
+        times: 1,
+    }
 }
 
 async fn connect(board: &Board) -> TcpStream {

@@ -153,13 +153,11 @@ impl ClientBook {
         self.clients.get(&key).map(|known| Arc::clone(&known))
     }
 
-    /// The `n` clients with the most connections open, most first.
-    pub fn top(&self, n: usize) -> Vec<(ClientKey, u32)> {
-        let open = self.clients.iter().map(|entry| (*entry.key(), entry.open())).filter(|(_, open)| *open > 0);
-        let mut all: Vec<_> = open.collect();
-        all.sort_unstable_by_key(|(client, open)| (std::cmp::Reverse(*open), *client));
-        all.truncate(n);
-        all
+    /// Shows every client that has an entry of its own, in no order.
+    pub fn each(&self, mut show: impl FnMut(ClientKey, &Client)) {
+        for entry in &self.clients {
+            show(*entry.key(), entry.value());
+        }
     }
 }
 

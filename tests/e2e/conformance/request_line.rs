@@ -398,12 +398,12 @@ fn names_in_one_spelling() {
     let (origin, names) = (Origin::ok("by name"), NoNames::start());
     let port = origin.address.port();
     let settings = Settings::from_toml(&format!(
-        "[[listener]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
+        "[[listener]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\ntoken-file = \"\"\n\
          [self]\nallow = [\"localhost:{port}\", \"127.0.0.1:{port}\"]\n[upstream]\ndns-servers = [\"{}\"]",
         names.address
     ));
     let gateway = Gateway::start(settings.unwrap()).unwrap();
-    let rig = Rig { proxy: gateway.listeners[0], gateway };
+    let rig = Rig { proxy: gateway.listeners[0], gateway, folder: tempfile::tempdir().unwrap() };
     for host in ["localhost", "LocalHost", "localhost."] {
         let answer = rig.ask_one(format!("GET http://{host}:{port}/ HTTP/1.1\r\nHost: x\r\n\r\n"));
         assert!(answer.ends_with("by name"), "{host}: {answer}");

@@ -1,21 +1,23 @@
 //! Everything the page shows, as one JSON object. What cannot be read is null or missing, never zero.
 
+mod clients;
+mod guard;
+
+#[cfg(test)]
+pub(super) use guard::stall;
+
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ahash::{AHashMap, AHashSet};
 use serde_json::{Map, Value, json};
 
 use super::Board;
 use crate::kernel::view::KernelView;
 use crate::outcome::{ConnectionEnd, Form, Reason, RequestEnd};
 use crate::telemetry::Direction;
-use crate::telemetry::access_log::escape::printable;
-
-/// Clients listed for their open connections; the offenders come on top.
-const CLIENTS: usize = 64;
 
 pub(super) fn status(board: &Board) -> Value {
+    let census = clients::Census::of(board);
     json!({
         "gateway": {
             "name": env!("CARGO_PKG_NAME"),
@@ -24,9 +26,12 @@ pub(super) fn status(board: &Board) -> Value {
             "listeners": board.listeners,
             "draining": board.draining.load(Relaxed),
         },
+        "pressure": guard::pressure(&board.guard),
         "kernel": board.kernel.load_full().map(|kernel| view(&kernel)),
         "traffic": traffic(board),
-        "clients": clients(board),
+        "clients": clients::rows(board, &census),
+        "fences": guard::fences(&board.guard),
+        "guard": guard::guard(board, &census),
     })
 }
 
@@ -115,47 +120,6 @@ fn traffic(board: &Board) -> Value {
 
 fn numbers(rows: impl Iterator<Item = (&'static str, u64)>) -> Map<String, Value> {
     rows.map(|(label, count)| (label.to_owned(), count.into())).collect()
-}
-
-/// The clients refused most, then those with the most open connections, each once.
-///
-/// `sockets` is null where a client is not among those listed for their connections and the list is not complete.
-fn clients(board: &Board) -> Vec<Value> {
-    let rows = (board.clients)(CLIENTS);
-    let unlisted = if rows.len() < CLIENTS { Some(0) } else { None };
-    let sockets: AHashMap<&str, u32> = rows.iter().map(|row| (row.address.as_str(), row.sockets)).collect();
-    let offenders = board.refusals.board();
-    let mut list = Vec::with_capacity(offenders.len() + rows.len());
-    let mut listed = AHashSet::with_capacity(offenders.len());
-    for offender in &offenders {
-        let address = offender.client.to_string();
-        list.push(json!({
-            "address": address,
-            "sockets": sockets.get(address.as_str()).copied().or(unlisted),
-            "refusals": offender.total,
-            "refusals_per_minute": offender.recent.round(),
-            "why": offender.end.label(),
-            "text": offender.end.row().text,
-            "sample": printable(&offender.sample),
-            "from": offender.address,
-            "last_refused": unix_seconds(offender.last),
-        }));
-        listed.insert(address);
-    }
-    for row in rows.iter().filter(|row| !listed.contains(&row.address)) {
-        list.push(json!({
-            "address": row.address,
-            "sockets": row.sockets,
-            "refusals": 0,
-            "refusals_per_minute": 0,
-            "why": null,
-            "text": null,
-            "sample": null,
-            "from": null,
-            "last_refused": null,
-        }));
-    }
-    list
 }
 
 fn unix_seconds(at: SystemTime) -> u64 {
