@@ -3,8 +3,10 @@
 //! Owns: what the terminal shows. Called by: `main`. Never: serves anything itself.
 #![expect(clippy::print_stderr, reason = "this is the room that talks to the terminal")]
 
+mod ask;
 #[cfg(feature = "tools")]
 mod demo;
+mod fence;
 #[cfg(feature = "tools")]
 mod pcap;
 
@@ -57,6 +59,9 @@ enum Command {
     /// Print the complete, commented default configuration.
     #[command(after_help = "Example:\n  floodgate config > /etc/floodgate/floodgate.toml")]
     Config,
+    /// Clients that are kept out in the kernel: list them, let them in again.
+    #[command(subcommand, after_help = "Example:\n  floodgate fence list")]
+    Fence(fence::Command),
     /// Captures: explain them, play them again, make them up.
     #[cfg(feature = "tools")]
     #[command(subcommand, after_help = "Example:\n  floodgate pcap analyze sick-gateway.pcap.gz")]
@@ -91,6 +96,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match Cli::try_parse_from(arguments) {
         Ok(Cli { command: Command::Run(args) }) => gateway(&args),
         Ok(Cli { command: Command::Check(args) }) => check(&args),
+        Ok(Cli { command: Command::Fence(command) }) => command.run(),
         #[cfg(feature = "tools")]
         Ok(Cli { command: Command::Pcap(command) }) => command.run(),
         #[cfg(feature = "tools")]

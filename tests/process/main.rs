@@ -8,6 +8,7 @@ mod commands;
 mod crowd;
 #[cfg(feature = "tools")]
 mod demo;
+mod fence;
 mod names;
 mod network;
 mod packaging;

@@ -57,13 +57,14 @@ pub(crate) fn with_mounts(command: &str, argument: &Path) -> Option<Command> {
 
 /// Runs a command to its end, with this on its standard input.
 pub(crate) fn command(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>, input: &[u8]) -> Output {
-    let mut child = Command::new(BINARY)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut command = Command::new(BINARY);
+    command.args(arguments);
+    to_its_end(command, input)
+}
+
+/// The same of a command that is there already.
+pub(crate) fn to_its_end(mut command: Command, input: &[u8]) -> Output {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // A command that fails early does not read.
     child.stdin.take().unwrap().write_all(input).unwrap_or_default();
     child.wait_with_output().unwrap()
@@ -88,6 +89,8 @@ pub(crate) struct Floodgate {
     pub(crate) proxy: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) folder: TempDir,
+    /// Where systemd would have it keep its state: its token is not that of another.
+    pub(crate) state: TempDir,
     said: Arc<Mutex<Vec<String>>>,
 }
 
@@ -107,6 +110,8 @@ impl Floodgate {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("floodgate.toml");
         std::fs::write(&path, config).unwrap();
+        let state = tempfile::tempdir().unwrap();
+        command.env("STATE_DIRECTORY", state.path());
         let mut child = command.arg("run").arg("--config").arg(&path).stderr(Stdio::piped()).spawn().unwrap();
         let said: Arc<Mutex<Vec<String>>> = Arc::default();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
@@ -120,7 +125,7 @@ impl Floodgate {
         };
         let hear = Arc::clone(&said);
         thread::spawn(move || lines.for_each(|line| hear.lock().unwrap().push(line)));
-        Ok(Self { child, proxy, admin, folder, said })
+        Ok(Self { child, proxy, admin, folder, state, said })
     }
 
     /// A file in its folder.
