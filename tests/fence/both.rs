@@ -70,7 +70,8 @@ fn time_runs_out_unless_it_begins_anew() {
             let ours = [listener("0.0.0.0:0")];
             let to = SocketAddr::new([127, 0, 0, 1].into(), address(&ours[0]).port());
             let mut fence = fence(choice, &ours);
-            let short = Duration::from_millis(300);
+            // Long enough for what comes before its end.
+            let short = Duration::from_secs(2);
             let [one, two, three] = ["127.0.0.9/32", "127.0.0.10/32", "127.0.0.11/32"].map(network);
             fence.apply(&[Change::Shut(one, short), Change::Shut(two, short), Change::HalfOpen(three, short)]).unwrap();
             is_dropped(&mut *fence, "127.0.0.9", to);
