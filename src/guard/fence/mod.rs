@@ -1,13 +1,20 @@
 //! Whom the kernel keeps out, since when, until when and why.
 //!
-//! Owns: [`Register`], what control writes down once a second, admin shows, and an operator may change. Called by: control,
-//! admin. Never: talks to the kernel; the fence itself is built in [`kernel`](crate::kernel).
+//! Owns: [`FenceBook`], which decides, and [`Register`], what control writes down once a second, admin shows, and an
+//! operator may change. Called by: control, admin. Never: talks to the kernel; the fence itself is built in
+//! [`kernel`](crate::kernel).
+
+pub mod book;
+pub mod terms;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+
+pub use book::FenceBook;
+pub use terms::Terms;
 
 use super::Moment;
 use super::ladder::Class;
