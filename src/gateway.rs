@@ -20,6 +20,8 @@ use crate::admin::{self, Board, Limit};
 use crate::config::Settings;
 use crate::config::settings::TokenFile;
 use crate::control;
+use crate::control::fences::{self, FenceThread};
+use crate::guard::fence::Register;
 use crate::guard::pressure::Level;
 use crate::guard::{Capacity, Guard, Limiter};
 use crate::kernel::conntrack::Forgetter;
@@ -50,6 +52,7 @@ pub struct Gateway {
     shared: Arc<Shared>,
     settings: Arc<ArcSwap<Settings>>,
     threads: Vec<Thread>,
+    fence: Option<FenceThread>,
 }
 
 #[derive(Debug)]
@@ -138,6 +141,8 @@ impl Gateway {
         {
             warn!(%why, "no token: the admin changes nothing");
         }
+        let all: Vec<_> = sockets.iter().flatten().map(|(_, socket)| socket).collect();
+        let ready = fences::put_up(&settings, &listeners, &all);
         drop_rights(&settings).map_err(trying("cannot drop privileges"))?;
         let access = AccessLog::start(&settings.log.access, settings.log.access_format)
             .map_err(trying(format!("cannot open the access log as uid {}", geteuid().as_raw())))?;
@@ -174,8 +179,9 @@ impl Gateway {
             shared,
             settings: Arc::new(ArcSwap::new(settings)),
             threads: Vec::new(),
+            fence: None,
         };
-        gateway.start_control(admin_socket, sources, token)?;
+        gateway.start_control(admin_socket, sources, token, ready)?;
         for (number, sockets) in sockets.into_iter().enumerate() {
             gateway.start_worker(number, sockets)?;
         }
@@ -211,13 +217,16 @@ impl Gateway {
         admin_socket: TcpListener,
         sources: Sources,
         token: Result<Token, String>,
+        ready: fences::Ready,
     ) -> Result<(), StartError> {
+        let (fences, thread) = ready.start(&self.shared.guard).map_err(trying("cannot start thread fence"))?;
+        self.fence = thread;
         let kernel: Arc<ArcSwapOption<KernelView>> = Arc::default();
         let board = Arc::new(self.board(Arc::clone(&kernel), token));
         let shared = Arc::clone(&self.shared);
         self.start_thread("control".to_owned(), move |runtime| {
             let _entered = runtime.enter();
-            tokio::spawn(control::run(Arc::clone(&shared), kernel, sources));
+            tokio::spawn(control::run(Arc::clone(&shared), kernel, sources, fences));
             tokio::spawn(own::watch(Arc::clone(&shared.own), |own| {
                 info!(addresses = own.addresses().count(), "own addresses changed");
             }));
@@ -300,6 +309,11 @@ impl Gateway {
         self.shared.guard.pressure.level()
     }
 
+    /// Who is kept out in the kernel.
+    pub fn fences(&self) -> &Register {
+        &self.shared.guard.fences
+    }
+
     /// Counts a reload that was not applied.
     pub fn reload_refused(&self) {
         self.counters.reloads_refused.fetch_add(1, Relaxed);
@@ -317,7 +331,9 @@ impl Gateway {
 
     /// Stops accepting and lets what runs finish, until that is done, the drain time is over or `hurry` says so; then cuts
     /// the rest off and stops the threads. Returns how many connections were cut.
-    pub fn drain(self, hurry: impl Fn() -> bool) -> u64 {
+    pub fn drain(mut self, hurry: impl Fn() -> bool) -> u64 {
+        // It may have the listeners open too, and those are to close now.
+        self.fence.take().into_iter().for_each(FenceThread::take_down);
         self.shared.drain.begin();
         let until = Instant::now() + self.settings().timeouts.drain;
         let open = || u64::try_from(self.counters.connections_open.load(Relaxed)).unwrap_or(0);

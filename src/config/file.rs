@@ -16,6 +16,7 @@ use super::problem::{Fault, MAX_PROBLEMS, Problem, Problems, shown};
 use super::settings::{
     Admin, Clients, Destinations, Guard, HostName, Limits, Listener, Log, Own, Runtime, Settings, Timeouts, Upstream,
 };
+use crate::guard::fence::Terms;
 
 /// At most so many listeners: each costs a socket and a task on every worker.
 const MAX_LISTENERS: usize = 64;
@@ -111,6 +112,7 @@ fn settings(file: &mut File<'_>) -> Settings {
             stall: file.read(&keys::GUARD_STALL),
             fence: file.read(&keys::GUARD_FENCE),
             hold_memory: file.read(&keys::HOLD_MEMORY),
+            terms: Terms::default(),
         },
         timeouts: timeouts(file),
         upstream: upstream(file),

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::guard::fence::Terms;
+
 use crate::kernel::privilege::Account;
 
 /// Everything the operator can set, checked.
@@ -206,6 +208,8 @@ pub struct Guard {
     pub fence: FenceChoice,
     /// `hold-memory`: bytes of kernel memory that held answers may pin.
     pub hold_memory: usize,
+    /// When a client is fenced and for how long: no key, but tests have less time.
+    pub terms: Terms,
 }
 
 /// Whether the guard acts.

@@ -18,6 +18,7 @@ use pnet::ipnetwork::IpNetwork;
 use tracing::warn;
 
 mod routes;
+pub use routes::routers;
 #[cfg(test)]
 mod tests;
 
@@ -119,6 +120,13 @@ impl OwnAddresses {
             IpAddr::V6(v6) => v6.is_loopback() || v6.is_unspecified(),
         };
         always || self.addresses.contains(&ip) || self.networks.iter().any(|network| network.contains(&ip))
+    }
+
+    /// Whether any address of this network is ours.
+    pub fn touches(&self, network: &IpNet) -> bool {
+        self.owns(network.addr())
+            || self.addresses().any(|address| network.contains(&address))
+            || self.networks.iter().any(|own| network.contains(own))
     }
 
     /// Whether this is `255.255.255.255` or the broadcast address of one of our networks.

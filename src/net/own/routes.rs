@@ -1,10 +1,11 @@
-//! The kernel's own answer to "is this me": the routes that end on this box.
+//! The kernel's own answer to "is this me": the routes that end on this box. And where the others lead.
 
 use std::io;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType, RouteVia};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
@@ -45,6 +46,33 @@ fn network(route: &RouteMessage, kind: RouteType) -> Option<IpNet> {
         }
     })?;
     IpNet::new(destination, header.destination_prefix_length).ok()
+}
+
+/// The routers that this box sends through, by all its tables.
+pub fn routers() -> io::Result<Vec<IpAddr>> {
+    let mut routers = Vec::new();
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        dump(family, RouteType::Unicast, |route| next_hops(&route.attributes, &mut routers))?;
+    }
+    routers.sort_unstable();
+    routers.dedup();
+    Ok(routers)
+}
+
+fn next_hops(attributes: &[RouteAttribute], routers: &mut Vec<IpAddr>) {
+    for attribute in attributes {
+        if let RouteAttribute::Gateway(RouteAddress::Inet(v4)) | RouteAttribute::Via(RouteVia::Inet(v4)) = attribute {
+            routers.push((*v4).into());
+        } else if let RouteAttribute::Gateway(RouteAddress::Inet6(v6)) | RouteAttribute::Via(RouteVia::Inet6(v6)) =
+            attribute
+        {
+            routers.push((*v6).into());
+        } else if let RouteAttribute::MultiPath(hops) = attribute {
+            for hop in hops {
+                next_hops(&hop.attributes, routers);
+            }
+        }
+    }
 }
 
 /// Asks for all routes of a family and kind. A kernel before 4.20 does not sort them out, and tells all.

@@ -1,6 +1,8 @@
-//! The life of a second: read the kernel, say what was refused, forget who is gone.
+//! The life of a second: read the kernel, judge who is to be fenced, say what was refused, forget who is gone.
 //!
 //! Owns: the tick. Called by: the gateway, on the control thread. Never: waits for a connection, nor is waited for.
+
+pub(crate) mod fences;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -10,6 +12,7 @@ use arc_swap::ArcSwapOption;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
+use self::fences::Fences;
 use crate::kernel::view::{KernelView, Sources};
 use crate::proxy::Shared;
 use crate::telemetry::access_log::Record;
@@ -19,7 +22,12 @@ use crate::telemetry::access_log::escape;
 const FORGET: u64 = 5;
 
 /// Ticks for ever.
-pub(crate) async fn run(shared: Arc<Shared>, kernel: Arc<ArcSwapOption<KernelView>>, mut sources: Sources) {
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    kernel: Arc<ArcSwapOption<KernelView>>,
+    mut sources: Sources,
+    mut fences: Fences,
+) {
     let mut said = Said::default();
     let mut clock = interval(Duration::from_secs(1));
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -30,7 +38,9 @@ pub(crate) async fn run(shared: Arc<Shared>, kernel: Arc<ArcSwapOption<KernelVie
         said.absences(&view);
         said.accept_errors(shared.counters.accept_errors.load(Relaxed));
         kernel.store(Some(Arc::new(view)));
-        shared.guard.book.tick(shared.guard.clock.now(), |_, _| {});
+        let now = shared.guard.clock.now();
+        shared.guard.book.tick(now, |client, rates| fences.see(client, rates));
+        fences.tick(&shared, now);
         report_refusals(&shared);
         if tick.is_multiple_of(FORGET) {
             let rules = shared.rules.load();
