@@ -20,3 +20,4 @@ mod rig;
 mod shortage;
 mod signals;
 mod start;
+mod storm;

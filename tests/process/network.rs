@@ -16,7 +16,7 @@ use crate::rig::{BINARY, Client, Floodgate, eventually, skipped};
 const SELF_TARGET: &str = "HTTP/1.1 403 Forbidden\r\nProxy-Status: floodgate; error=proxy_loop_detected\r\n";
 
 /// Runs this on a thread that has been moved to a new network namespace; processes and threads it starts are there too.
-fn in_a_network_of_its_own(test: fn()) {
+pub(crate) fn in_a_network_of_its_own(test: fn()) {
     let mut holder = Command::new("unshare")
         .args(["--net", "sh", "-c", "ip link set lo up && echo up && read end"])
         .stdin(Stdio::piped())
@@ -47,7 +47,7 @@ fn in_a_network_of_its_own(test: fn()) {
     }
 }
 
-fn ip(arguments: &str) {
+pub(crate) fn ip(arguments: &str) {
     let output = Command::new("ip").args(arguments.split(' ')).output().unwrap();
     assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
 }
