@@ -177,10 +177,22 @@ keys! {
 
     /// Concurrent connections of one client. Fifty PCs behind one address, 32 sockets each, stay below the default.
     CLIENT_CONNECTIONS: Count<u32> = ["limits" "client-connections" = "2048"] Count { min: 1, max: 1_048_576 };
-    /// New connections of one client.
-    CLIENT_CONNECTION_RATE: Text<Rate> = ["limits" "client-connection-rate" = r#""200/s, burst 1000""#] RATE;
-    /// Requests of one client.
+    /// New connections of one client. Fifty PCs that start at once open their 1,600 sockets within the default's burst.
+    CLIENT_CONNECTION_RATE: Text<Rate> = ["limits" "client-connection-rate" = r#""200/s, burst 2000""#] RATE;
+    /// Requests of one client. Fifty PCs behind one address may each load a page of 80 objects at once.
     CLIENT_REQUEST_RATE: Text<Rate> = ["limits" "client-request-rate" = r#""1000/s, burst 4000""#] RATE;
+    /// Connections of one client whose first request has not arrived. Up to half of them are waited for as long as
+    /// timeouts.head says, further ones less and less, 250 ms at the limit and beyond; a request that comes in time is
+    /// served. The default's half is ten for each of fifty PCs: browsers open a few ahead of need.
+    CLIENT_HEADS: Count<u32> = ["limits" "client-heads" = "1024"] Count { min: 1, max: 1_048_576 };
+    /// Requests of one client that wait for a connection to their destination (429 beyond). The default is every socket of
+    /// fifty PCs, 32 each.
+    CLIENT_OPENINGS: Count<u32> = ["limits" "client-openings" = "1600"] Count { min: 1, max: 1_048_576 };
+    /// Of these, how many may wait for the name servers (429 beyond); never more than seven eighths of what the box asks at
+    /// once, which is 512 names. With answers within 100 ms the default is 4,480 new names a second.
+    CLIENT_LOOKUPS: Count<u32> = ["limits" "client-lookups" = "448"] Count { min: 1, max: 1_048_576 };
+    /// The same as client-heads for all clients together: half of the default for connections.
+    HEADS: Count<u32> = ["limits" "heads" = "4096"] Count { min: 1, max: 1_048_576 };
     /// Concurrent client connections of the box.
     CONNECTIONS: Count<u32> = ["limits" "connections" = "8192"] Count { min: 1, max: 1_048_576 };
     /// Clients with exact rate limits of their own; the clients beyond share 4,096 buckets.

@@ -174,6 +174,14 @@ pub struct Limits {
     pub client_connection_rate: Rate,
     /// `client-request-rate`.
     pub client_request_rate: Rate,
+    /// `client-heads`: connections of one client whose first request is waited for.
+    pub client_heads: u32,
+    /// `client-openings`: requests of one client that wait for a connection.
+    pub client_openings: u32,
+    /// `client-lookups`: requests of one client that wait for the name servers.
+    pub client_lookups: u32,
+    /// `heads`: connections of all clients whose first request is waited for.
+    pub heads: u32,
     /// `connections`: concurrent client connections of the box.
     pub connections: u32,
     /// `clients-tracked`: exact rate limits for at most so many clients; more share 4,096 buckets.

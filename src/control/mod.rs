@@ -60,6 +60,7 @@ fn time_wait_is_short(view: &KernelView) -> bool {
 pub(crate) fn report_refusals(shared: &Shared) {
     for refused in shared.refusals.drain() {
         let [answered, held, dropped, reset] = refused.forms;
+        shared.guard.book.sample(refused.client, &refused.sample);
         info!(
             client = %refused.client,
             outcome = refused.end.label(),

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use crate::config::settings::{Clients, Limits};
 use crate::guard::{ClientBook, Limiter, Moment, Seat};
@@ -38,6 +39,13 @@ impl Capacity {
         usize::try_from(self.descriptors.load(Relaxed) / 48).unwrap_or(usize::MAX).clamp(2, LOOKUPS)
     }
 
+    /// How many of them one client may have in flight: what the operator says, and never all. The eighth that is left is for
+    /// the others' names while one client asks for names that nobody answers for.
+    pub fn client_lookups(&self, limit: u32) -> u32 {
+        let lookups = u32::try_from(self.lookups()).unwrap_or(u32::MAX);
+        limit.min((lookups / 8 * 7).max(1))
+    }
+
     /// Whether one more upstream fits.
     pub fn fits_upstream(&self, counters: &Counters) -> bool {
         sockets(counters) < self.descriptors.load(Relaxed).saturating_sub(RESERVED)
@@ -47,6 +55,26 @@ impl Capacity {
 fn sockets(counters: &Counters) -> u64 {
     let open = counters.connections_open.load(Relaxed).saturating_add(counters.upstreams_open.load(Relaxed));
     u64::try_from(open).unwrap_or(0)
+}
+
+/// The shortest wait for a head: two retransmissions on a LAN (200 ms, RFC 6298 with Linux's minimum), or the way to a
+/// client far away. Whoever means it has sent its request by then; the connections that browsers open ahead of need are
+/// closed without a word, and opened again when they are needed.
+pub const LEAST_PATIENCE: Duration = Duration::from_millis(250);
+
+/// How long to wait for the first head of one more connection, while `client` heads of this client and `box_wide` of all
+/// are waited for: all of the time up to half of either limit, from there in proportion to the room that is left, and
+/// [`LEAST_PATIENCE`] at the limit and beyond.
+///
+/// So silence never costs more than the limit, and who speaks at once is served however many are silent: 10,000 silent
+/// connections in a second, at the least patience, are 2,500 at a time.
+pub fn patience(full: Duration, limits: &Limits, client: u32, box_wide: u32) -> Duration {
+    let share = |waiting: u32, limit: u32| {
+        let room = limit.saturating_sub(waiting).min(limit.div_ceil(2));
+        full.mul_f64(f64::from(room) / f64::from(limit.div_ceil(2).max(1)))
+    };
+    let short = share(client, limits.client_heads).min(share(box_wide, limits.heads));
+    short.max(LEAST_PATIENCE).min(full)
 }
 
 /// What becomes of a new connection.
@@ -108,4 +136,55 @@ pub fn admit(address: IpAddr, gate: &Gate<'_>) -> Admission {
         return Admission::Over(seat, RequestEnd::RateLimited);
     }
     Admission::Serve(seat)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::{Capacity, LEAST_PATIENCE, LOOKUPS, patience};
+    use crate::config::Settings;
+
+    const FULL: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn patience_is_whole_up_to_half_of_a_limit_and_least_at_the_limit() {
+        let limits = Settings::defaults().limits;
+        let of = |client, box_wide| patience(FULL, &limits, client, box_wide);
+        let (client, all) = (limits.client_heads, limits.heads);
+        assert_eq!(of(1, 1), FULL);
+        assert_eq!(of(client / 2, all / 2), FULL);
+        assert_eq!(of(client / 4 * 3, 0), FULL / 2);
+        assert_eq!(of(0, all / 4 * 3), FULL / 2);
+        assert_eq!(of(client, 0), LEAST_PATIENCE);
+        assert_eq!(of(0, all), LEAST_PATIENCE);
+        assert_eq!(of(u32::MAX, u32::MAX), LEAST_PATIENCE);
+        let short = Duration::from_millis(100);
+        assert_eq!(patience(short, &limits, u32::MAX, 0), short, "never longer than the operator wants");
+    }
+
+    proptest! {
+        #[test]
+        fn patience_shrinks_with_every_head_and_stays_within_its_bounds(
+            full in 1..60_000_u64, limits in (1..5_000_u32, 1..5_000_u32), heads in (0..6_000_u32, 0..6_000_u32),
+        ) {
+            let full = Duration::from_millis(full);
+            let limits = crate::config::settings::Limits {
+                client_heads: limits.0, heads: limits.1, ..Settings::defaults().limits
+            };
+            let now = patience(full, &limits, heads.0, heads.1);
+            prop_assert!(now <= full && now >= LEAST_PATIENCE.min(full));
+            prop_assert!(patience(full, &limits, heads.0 + 1, heads.1) <= now);
+            prop_assert!(patience(full, &limits, heads.0, heads.1 + 1) <= now);
+        }
+    }
+
+    #[test]
+    fn one_client_never_has_all_the_look_ups() {
+        assert_eq!(Capacity::new(1 << 20).client_lookups(u32::MAX), u32::try_from(LOOKUPS).unwrap() / 8 * 7);
+        assert_eq!(Capacity::new(1 << 20).client_lookups(5), 5);
+        assert_eq!(Capacity::new(0).client_lookups(448), 1);
+    }
 }

@@ -16,7 +16,7 @@ use rustix::net::{SocketFlags, acceptfrom_with};
 use tokio::io::unix::AsyncFdReadyGuard;
 use tokio::time::Instant;
 
-use crate::guard::admission::{Admission, Gate, admit};
+use crate::guard::admission::{Admission, Gate, admit, patience};
 use crate::kernel::sys;
 use crate::net::close;
 use crate::net::listener::BACKLOG;
@@ -203,8 +203,9 @@ fn admitted(
     let client = Arc::clone(&seat.client);
     entry.sit(seat);
     // A client over its limit gets its answer, but not the patience of the others.
-    let patience = rules.settings.timeouts.head;
-    let deadline = Instant::now() + if over_limit.is_some() { patience / 5 } else { patience };
+    let full = rules.settings.timeouts.head;
+    let patience = patience(full, &rules.settings.limits, client.heads(), shared.guard.book.heads());
+    let deadline = Instant::now() + if over_limit.is_some() { patience.min(full / 5) } else { patience };
     let arrival = Arrival { stream, visitor: Visitor { rules, peer, client, over_limit }, deadline };
     Some((arrival, entry))
 }

@@ -39,6 +39,11 @@ impl ConnectionEntry {
         self.seat = Some(seat);
     }
 
+    /// Its first request is complete, or refused.
+    pub(crate) fn heard(&mut self) {
+        self.seat.iter_mut().for_each(Seat::heard);
+    }
+
     pub(crate) fn end(mut self, end: ConnectionEnd) {
         self.close(end);
     }

@@ -72,12 +72,13 @@ impl Future for Phase {
 }
 
 /// One connection, from the seat it was given to its one outcome.
-pub(crate) fn serve(mut arrival: Arrival, connection: ConnectionEntry, worker: &Arc<Worker>) {
+pub(crate) fn serve(mut arrival: Arrival, mut connection: ConnectionEntry, worker: &Arc<Worker>) {
     let mut buffer = Buffer::default();
     let seen = match request::glance(&mut arrival, &mut buffer, worker) {
         Glance::Gone => return connection.end(ConnectionEnd::Empty),
         // Most refusals end here, before there is a task, or a reactor that knows the socket.
         Glance::Decided(Decision::Refuse(reply)) => {
+            connection.heard();
             return refuse::at_once(arrival, connection, reply, &mut buffer, worker);
         }
         Glance::Decided(decision) => Some(decision),
@@ -106,7 +107,7 @@ fn travel(
     deadline: Instant,
     mut buffer: Buffer,
     visitor: Visitor,
-    connection: ConnectionEntry,
+    mut connection: ConnectionEntry,
     worker: Arc<Worker>,
 ) -> impl Future<Output = Option<Phase>> + Send {
     async move {
@@ -117,6 +118,7 @@ fn travel(
                 Some(decided) => Ok(decided),
                 None => request::next(&mut stream, &mut buffer, first.take(), &worker, &visitor).await,
             };
+            connection.heard();
             let entry = || RequestEntry::new(&worker, &visitor);
             let work: Pin<Box<dyn Future<Output = Next> + Send + '_>> = match decided {
                 Ok(Decision::Tunnel(asked)) => Box::pin(tunnel::open(stream, asked, entry(), &visitor, &mut buffer)),

@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::Common;
+use super::detail::{Detail, Seen};
 use crate::guard::Moment;
 use crate::guard::ladder::{Class, FORGIVEN, Ladder, QUIET, Reaction};
+use crate::http1::target::Host;
 use crate::net::ClientKey;
 
 /// What is known of a client.
@@ -15,9 +18,19 @@ use crate::net::ClientKey;
 pub struct Client {
     /// Whose entry it is; `None` for one that strangers share.
     key: Option<ClientKey>,
+    /// What all clients share.
+    common: Arc<Common>,
     open: AtomicU32,
+    /// Of these, how many have not sent their first request yet.
+    heads: AtomicU32,
+    /// Requests that wait for a connection to their destination.
+    opening: AtomicU32,
+    /// Of these, how many wait for the name servers.
+    asking: AtomicU32,
     /// When its last connection came, in milliseconds.
     seen: AtomicU64,
+    /// When it was last refused and has not come back since, in milliseconds and one; 0 if it has.
+    sent_away: AtomicU64,
     arrivals: AtomicU64,
     requests: AtomicU64,
     /// Bytes that went to and came from origins for it: its progress.
@@ -27,6 +40,7 @@ pub struct Client {
     /// Until when it is expected to be refused again, in milliseconds.
     suspect_until: AtomicU64,
     ladders: Mutex<Option<Box<[Ladder; Class::COUNT]>>>,
+    detail: Mutex<Option<Box<Detail>>>,
     pace: Mutex<Pace>,
 }
 
@@ -62,12 +76,17 @@ struct Pace {
 }
 
 impl Client {
-    pub(super) fn new(key: Option<ClientKey>, now: Moment) -> Self {
+    pub(super) fn new(key: Option<ClientKey>, common: &Arc<Common>, now: Moment) -> Self {
         let rates = Rates { since: now, ..Rates::default() };
         Self {
             key,
+            common: Arc::clone(common),
             open: AtomicU32::new(0),
+            heads: AtomicU32::new(0),
+            opening: AtomicU32::new(0),
+            asking: AtomicU32::new(0),
             seen: AtomicU64::new(now.millis()),
+            sent_away: AtomicU64::new(0),
             arrivals: AtomicU64::new(0),
             requests: AtomicU64::new(0),
             moved: AtomicU64::new(0),
@@ -75,6 +94,7 @@ impl Client {
             stalled: AtomicU32::new(0),
             suspect_until: AtomicU64::new(0),
             ladders: Mutex::new(None),
+            detail: Mutex::new(None),
             pace: Mutex::new(Pace { at: now, rates, ..Pace::default() }),
         }
     }
@@ -82,8 +102,23 @@ impl Client {
     pub(super) fn sit(self: Arc<Self>, now: Moment) -> Seat {
         self.seen.store(now.millis(), Relaxed);
         self.arrivals.fetch_add(1, Relaxed);
+        self.came_back(now);
         let place = self.open.fetch_add(1, Relaxed).saturating_add(1);
-        Seat { client: self, place }
+        self.heads.fetch_add(1, Relaxed);
+        self.common.heads.fetch_add(1, Relaxed);
+        Seat { client: self, place, silent: true }
+    }
+
+    /// Ends the wait that its last refusal began.
+    fn came_back(&self, now: Moment) {
+        // Most are never refused: a read, and no lock.
+        if self.sent_away.load(Relaxed) == 0 {
+            return;
+        }
+        let Some(refused) = self.sent_away.swap(0, Relaxed).checked_sub(1) else { return };
+        if let Some(detail) = &mut *self.detail.lock() {
+            detail.seen.came_back(now.since(Moment::from_millis(refused)));
+        }
     }
 
     /// Whose entry it is; `None` for one that strangers share.
@@ -94,6 +129,31 @@ impl Client {
     /// Connections it has open.
     pub fn open(&self) -> u32 {
         self.open.load(Relaxed)
+    }
+
+    /// Its connections whose first request is not complete.
+    pub fn heads(&self) -> u32 {
+        self.heads.load(Relaxed)
+    }
+
+    /// Its requests that wait for a connection to their destination.
+    pub fn opening(&self) -> u32 {
+        self.opening.load(Relaxed)
+    }
+
+    /// Its requests that wait for the name servers.
+    pub fn asking(&self) -> u32 {
+        self.asking.load(Relaxed)
+    }
+
+    /// One more request waits for a connection, unless `limit` do already.
+    pub fn opens(&self, limit: u32) -> Option<Place<'_>> {
+        Place::take(&self.opening, limit)
+    }
+
+    /// One more request waits for the name servers, unless `limit` do already.
+    pub fn asks(&self, limit: u32) -> Option<Place<'_>> {
+        Place::take(&self.asking, limit)
     }
 
     /// One more request.
@@ -114,8 +174,13 @@ impl Client {
         let mut ladders = self.ladders.lock();
         let ladders = ladders.get_or_insert_default();
         let reaction = ladders.get_mut(class.index()).map_or(Reaction::Answer, |ladder| ladder.refused(now));
+        self.sent_away.store(now.millis().saturating_add(1), Relaxed);
         let lasts = if matches!(reaction, Reaction::Stall(_)) {
             self.stalled.fetch_add(1, Relaxed);
+            let mut detail = self.detail.lock();
+            if detail.is_none() {
+                *detail = self.common.details.begin();
+            }
             QUIET
         } else {
             FORGIVEN
@@ -127,6 +192,25 @@ impl Client {
     /// Whether its next request will probably be refused: it was a moment ago, or is stalled.
     pub fn is_suspect(&self, now: Moment) -> bool {
         self.suspect_until.load(Relaxed) > now.millis()
+    }
+
+    /// It could not be brought to this destination. Kept for clients with detail.
+    pub fn failed_on(&self, host: &Host, port: u16) {
+        if let Some(detail) = &mut *self.detail.lock() {
+            detail.seen.failed_on(host, port);
+        }
+    }
+
+    /// A request line of a refusal, credentials masked. The first is kept, for clients with detail.
+    pub fn sample(&self, line: &[u8]) {
+        if let Some(detail) = &mut *self.detail.lock() {
+            detail.seen.sample.get_or_insert_with(|| Box::from(line));
+        }
+    }
+
+    /// What is known of it in detail, if it has climbed a ladder.
+    pub fn detail(&self) -> Option<Seen> {
+        self.detail.lock().as_ref().map(|detail| detail.seen.clone())
     }
 
     /// Refusals of this class since the client is known; they wrap after four billion.
@@ -195,10 +279,42 @@ pub struct Seat {
     pub client: Arc<Client>,
     /// The client's open connections when it sat down, this one included.
     pub place: u32,
+    /// Its first request is not complete.
+    silent: bool,
+}
+
+impl Seat {
+    /// Its first request is complete, or never will be.
+    pub fn heard(&mut self) {
+        if std::mem::take(&mut self.silent) {
+            self.client.heads.fetch_sub(1, Relaxed);
+            self.client.common.heads.fetch_sub(1, Relaxed);
+        }
+    }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        self.heard();
         self.client.open.fetch_sub(1, Relaxed);
+    }
+}
+
+/// One of the few that may wait at once; given back when dropped.
+#[must_use]
+#[derive(Debug)]
+pub struct Place<'a>(&'a AtomicU32);
+
+impl<'a> Place<'a> {
+    fn take(taken: &'a AtomicU32, limit: u32) -> Option<Self> {
+        let place = Self(taken);
+        // Given back with the place if it is one too many.
+        (taken.fetch_add(1, Relaxed) < limit).then_some(place)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
     }
 }

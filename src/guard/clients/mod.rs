@@ -3,19 +3,21 @@
 //! Owns: [`Client`], who forgets it and when. Called by: admission and the journey (they hold their client and count on it,
 //! without a look-up), control (once a second), admin (reads). Never: grows beyond its capacity, or decides by rates.
 //!
-//! A client costs about 300 bytes, and 250 more from its first refusal on. Strangers that find the book full share 1,024
+//! A client costs about 350 bytes, and 250 more from its first refusal on; [`detail`] of those that storm. Strangers that find the book full share 1,024
 //! entries, and the /64s of one IPv6 /48 share one entry beyond the first [`SITE`]: neither a flood of addresses nor one
 //! site's can push out those who are known.
 
 mod client;
+pub mod detail;
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use dashmap::DashMap;
 
-pub use client::{Client, Rates, Seat};
+pub use client::{Client, Place, Rates, Seat};
+use detail::Details;
 
 use super::Moment;
 use crate::net::ClientKey;
@@ -31,6 +33,14 @@ const IDLE: Duration = Duration::from_mins(1);
 /// The same when the book is nearly full.
 const HASTE: Duration = Duration::from_secs(5);
 
+/// What all clients share.
+#[derive(Debug, Default)]
+struct Common {
+    /// Connections whose first request is not complete.
+    heads: AtomicU32,
+    details: Arc<Details>,
+}
+
 /// Every client.
 #[derive(Debug)]
 pub struct ClientBook {
@@ -38,6 +48,7 @@ pub struct ClientBook {
     /// Entries per /48 of IPv6.
     sites: DashMap<ClientKey, u32, ahash::RandomState>,
     strangers: OnceLock<Box<[Arc<Client>]>>,
+    common: Arc<Common>,
     tracked: AtomicUsize,
     capacity: AtomicUsize,
     overflowed: AtomicU64,
@@ -51,6 +62,7 @@ impl ClientBook {
             clients: DashMap::with_capacity_and_hasher_and_shard_amount(0, hasher(), SHARDS),
             sites: DashMap::with_hasher(hasher()),
             strangers: OnceLock::new(),
+            common: Arc::default(),
             tracked: AtomicUsize::new(0),
             capacity: AtomicUsize::new(capacity),
             overflowed: AtomicU64::new(0),
@@ -92,16 +104,16 @@ impl ClientBook {
                 if let Some(site) = key.site() {
                     *self.sites.entry(site).or_insert(0) += 1;
                 }
-                Arc::clone(&place.insert(Arc::new(Client::new(Some(key), now))))
+                Arc::clone(&place.insert(Arc::new(Client::new(Some(key), &self.common, now))))
             }
         }
     }
 
     fn stranger(&self, key: ClientKey, now: Moment) -> Arc<Client> {
-        let strangers =
-            self.strangers.get_or_init(|| (0..STRANGERS).map(|_| Arc::new(Client::new(None, now))).collect());
+        let shared = || Arc::new(Client::new(None, &self.common, now));
+        let strangers = self.strangers.get_or_init(|| (0..STRANGERS).map(|_| shared()).collect());
         let index = usize::try_from(self.clients.hasher().hash_one(key)).unwrap_or(0) % STRANGERS;
-        strangers.get(index).map_or_else(|| Arc::new(Client::new(None, now)), Arc::clone)
+        strangers.get(index).map_or_else(shared, Arc::clone)
     }
 
     /// A second has passed: brings every client's rates up to date, hands each to `each`, and forgets who has left.
@@ -141,6 +153,23 @@ impl ClientBook {
     /// Clients with an entry of their own.
     pub fn tracked(&self) -> usize {
         self.tracked.load(Relaxed)
+    }
+
+    /// Connections of all clients whose first request is not complete.
+    pub fn heads(&self) -> u32 {
+        self.common.heads.load(Relaxed)
+    }
+
+    /// The places for detail.
+    pub fn details(&self) -> &Details {
+        &self.common.details
+    }
+
+    /// A request line of a refusal of this client, for its detail if it has any.
+    pub fn sample(&self, key: ClientKey, line: &[u8]) {
+        if let Some(client) = self.clients.get(&key) {
+            client.sample(line);
+        }
     }
 
     /// Look-ups that found the book full and took an entry that is shared.

@@ -1,8 +1,10 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use super::detail::DETAILED;
 use super::{ClientBook, SITE, STRANGERS};
 use crate::guard::Moment;
 use crate::guard::ladder::{Class, Reaction};
+use crate::http1::target::Host;
 use crate::net::ClientKey;
 
 fn v4(n: u32) -> ClientKey {
@@ -102,4 +104,71 @@ fn a_client_is_stalled_in_one_class_and_not_in_another() {
     assert_eq!(client.refused(Class::Denied, START), Reaction::Answer);
     assert_eq!(client.stalled_in(START), [(Class::SelfTarget, START)]);
     assert_eq!((client.refusals(Class::SelfTarget), client.stalled()), (100, 81));
+}
+
+#[test]
+fn heads_are_counted_until_they_are_heard_and_never_twice() {
+    let book = ClientBook::new(10);
+    let mut seats: Vec<_> = (0..3).map(|n| book.enter(v4(n / 2), START)).collect();
+    assert_eq!((seats[0].client.heads(), seats[2].client.heads(), book.heads()), (2, 1, 3));
+    seats[0].heard();
+    seats[0].heard();
+    assert_eq!((seats[0].client.heads(), book.heads()), (1, 2));
+    seats.clear();
+    assert_eq!((book.heads(), book.find(v4(0), START).heads()), (0, 0));
+}
+
+#[test]
+fn what_one_client_has_under_way_is_limited_and_given_back() {
+    let book = ClientBook::new(10);
+    let client = book.find(v4(1), START);
+    let places: Vec<_> = (0..5).map(|_| client.opens(3)).collect();
+    assert_eq!(places.iter().flatten().count(), 3);
+    assert_eq!((client.opening(), client.asking()), (3, 0));
+    assert!(client.asks(1).is_some());
+    drop(places);
+    assert_eq!((client.opening(), client.asking()), (0, 0));
+}
+
+#[test]
+fn detail_is_kept_of_those_who_climb_and_of_no_more_than_there_are_places_for() {
+    let book = ClientBook::new(1_000);
+    let storms = |n: u32| {
+        let client = book.find(v4(n), START);
+        (0..30).for_each(|_| drop(client.refused(Class::SelfTarget, START)));
+        client
+    };
+    let dead = |n: u16| (Host::Name("dead.test".into()), n);
+    let calm = book.find(v4(0), START);
+    calm.refused(Class::SelfTarget, START);
+    calm.failed_on(&dead(1).0, 1);
+    calm.sample(b"GET / HTTP/1.1");
+    assert_eq!((calm.detail(), book.details().taken()), (None, 0));
+    let client = storms(1);
+    for port in [1, 1, 2, 3, 4, 5, 1, 6] {
+        client.failed_on(&dead(port).0, port);
+    }
+    book.sample(v4(1), b"GET http://10.0.0.1/ HTTP/1.1");
+    book.sample(v4(1), b"another");
+    for after in [0, 0, 9, 99, 299, 300, 999, 4_999, 5_000, 60_000] {
+        client.refused(Class::SelfTarget, START);
+        drop(book.enter(v4(1), Moment::from_millis(after)));
+        // Only the first connection after a refusal tells how long it took.
+        drop(book.enter(v4(1), Moment::from_millis(after + 1)));
+    }
+    let seen = client.detail().unwrap();
+    assert_eq!(seen.gaps, [2, 1, 1, 1, 2, 1, 2]);
+    assert_eq!(seen.sample.as_deref(), Some(&b"GET http://10.0.0.1/ HTTP/1.1"[..]));
+    let kept = seen.destinations.iter().flatten().map(|(_, port, count)| (*port, *count));
+    assert_eq!(kept.collect::<Vec<_>>(), [(1, 3), (2, 1), (3, 1), (4, 1)]);
+    assert_eq!(seen.others, 2);
+    drop((calm, client));
+    for n in 2..400 {
+        drop(storms(n));
+    }
+    let with_detail = (1..400).filter(|n| book.known(v4(*n)).unwrap().detail().is_some()).count();
+    assert_eq!((with_detail, book.details().taken()), (DETAILED, DETAILED));
+    assert!(book.details().turned_away() > 0);
+    book.tick(Moment::from_millis(100_000_000), |_, _| {});
+    assert_eq!((book.tracked(), book.details().taken()), (0, 0), "it goes with the client");
 }
