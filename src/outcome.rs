@@ -188,6 +188,9 @@ request_ends! {
     /// Over the client's concurrent connections.
     ConnectionLimited, "connection_limited", Some(429), "connection_limit_reached", Some(Reason::ConnectionLimited),
         "Too many open connections from this client.";
+    /// Over the client's requests that wait for a name or a connection.
+    OpeningLimited, "opening_limited", Some(429), "connection_limit_reached", Some(Reason::ConnectionLimited),
+        "Too many requests of this client are waiting for a connection.";
     /// No descriptor, port or memory left to serve it.
     Overload, "overload", Some(503), "connection_limit_reached", Some(Reason::Overload),
         "The proxy is short of resources. Try again later.";
@@ -204,6 +207,12 @@ request_ends! {
         "The destination cannot be reached.";
     /// The connection was not established in time.
     ConnectTimeout, "connect_timeout", Some(504), "connection_timeout", None, "The destination did not accept in time.";
+    /// The destination has just failed again and again: answered from memory (RFC 9209 section 2.3.4).
+    DestinationFailing, "destination_failing", Some(502), "destination_unavailable", Some(Reason::DestinationFailing),
+        "This destination has just failed several times. It is tried again within seconds.";
+    /// The same for one that was not heard of in time.
+    DestinationSilent, "destination_silent", Some(504), "destination_unavailable", Some(Reason::DestinationFailing),
+        "This destination does not answer. It is tried again within seconds.";
     /// The origin closed or reset the connection before its answer's head was complete.
     UpstreamReset, "upstream_reset", Some(502), "connection_terminated", None,
         "The destination closed the connection before it answered.";

@@ -8,6 +8,7 @@
 pub mod admission;
 pub mod attribution;
 pub mod clients;
+pub mod failing;
 pub mod fence;
 pub mod holds;
 pub mod ladder;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 pub use admission::{Admission, Capacity, admit};
 pub use clients::{Client, ClientBook, Seat};
+use failing::Failing;
 use holds::{Hold, Holds, lateness};
 use ladder::{Class, Reaction};
 pub use limits::Limiter;
@@ -37,6 +39,8 @@ pub struct Guard {
     pub clock: Clock,
     /// Every client.
     pub book: ClientBook,
+    /// Destinations that keep failing.
+    pub failing: Failing,
     /// Answers that are late on purpose.
     pub holds: Arc<Holds>,
     /// How much of the box is left.
@@ -80,6 +84,7 @@ impl Guard {
         Self {
             clock: Clock::default(),
             book: ClientBook::new(clients),
+            failing: Failing::default(),
             holds: Arc::default(),
             pressure: Pressure::default(),
             fences: fence::Register::default(),

@@ -1,12 +1,17 @@
-//! From a destination to an open connection: pooled, or resolved, filtered and dialled.
+//! From a destination to an open connection: pooled, or resolved, filtered and dialled; or not, if it keeps failing.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 
+use crate::config::settings::{GuardMode, LadderMode, Limits};
+use crate::guard::clients::Place;
+use crate::guard::failing::{self, Outcome};
+use crate::guard::{Client, Guard};
 use crate::http1::target::Host;
 use crate::net::close;
 use crate::net::loops::{Loops, Outgoing};
@@ -58,13 +63,103 @@ pub(crate) fn pooled(to: &Destination, worker: &Worker, visitor: &Visitor) -> Op
     Some(upstream)
 }
 
-/// Resolves, filters every address, dials what passed, and registers the connection before a byte is written on it.
+/// A connection to a destination: from memory, if that says it is not to be had, or newly opened.
+///
+/// # Errors
+/// What the client is to be told.
 pub(crate) async fn open(
     to: &Destination,
     shared: &Arc<Shared>,
     visitor: &Visitor,
 ) -> Result<(Upstream, Duration), RequestEnd> {
-    let candidates = candidates(to, shared, visitor).await?;
+    let _place = place(visitor, |limits, client| client.opens(limits.client_openings))?;
+    let opened = match Attempt::begin(to, shared, visitor) {
+        Ok(mut attempt) => {
+            let opened = establish(to, shared, visitor, &mut attempt).await;
+            attempt.end(match &opened {
+                Ok(_) => Outcome::Stands,
+                Err(end) => Outcome::Failed(*end),
+            });
+            opened
+        }
+        Err(end) => Err(end),
+    };
+    if opened.is_err() {
+        visitor.client.failed_on(&to.host, to.port);
+    }
+    opened
+}
+
+/// A place among what one client may have under way; the exempt need none.
+fn place<'a>(
+    visitor: &'a Visitor,
+    take: impl FnOnce(&Limits, &'a Client) -> Option<Place<'a>>,
+) -> Result<Option<Place<'a>>, RequestEnd> {
+    match take(&visitor.rules.settings.limits, &visitor.client) {
+        None if !visitor.is_exempt() => Err(RequestEnd::OpeningLimited),
+        place => Ok(place),
+    }
+}
+
+/// An attempt that the guard has let through, and learns from.
+struct Attempt<'a> {
+    to: &'a Destination,
+    guard: &'a Guard,
+    running: Option<failing::Attempt>,
+    /// What it would fail with now.
+    waits_for: RequestEnd,
+}
+
+impl<'a> Attempt<'a> {
+    fn begin(to: &'a Destination, shared: &'a Shared, visitor: &Visitor) -> Result<Self, RequestEnd> {
+        let (guard, settings) = (&shared.guard, &visitor.rules.settings.guard);
+        let now = guard.clock.now();
+        let free = visitor.is_exempt() || settings.ladder == LadderMode::Answer;
+        let observed = settings.mode == GuardMode::Observe;
+        let running = match guard.failing.begin(&to.host, to.port, now, free) {
+            Err(_) if observed => {
+                guard.observed.fetch_add(1, Relaxed);
+                guard.failing.begin(&to.host, to.port, now, true)?
+            }
+            begun => begun?,
+        };
+        Ok(Self { to, guard, running: Some(running), waits_for: RequestEnd::DnsTimeout })
+    }
+
+    /// The name has been resolved; `asked`: by the name servers, as far as can be told.
+    fn resolved(&mut self, asked: bool) {
+        self.waits_for = RequestEnd::ConnectTimeout;
+        if asked {
+            self.guard.failing.name_resolved(self.guard.clock.now());
+        }
+    }
+
+    fn end(mut self, outcome: Outcome) {
+        self.close(outcome);
+    }
+
+    fn close(&mut self, outcome: Outcome) {
+        if let Some(running) = self.running.take() {
+            let Destination { host, port, .. } = self.to;
+            self.guard.failing.ended(host, *port, running, outcome, self.guard.clock.now());
+        }
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        self.close(Outcome::Left(self.waits_for));
+    }
+}
+
+/// Resolves, filters every address, dials what passed, and registers the connection before a byte is written on it.
+async fn establish(
+    to: &Destination,
+    shared: &Arc<Shared>,
+    visitor: &Visitor,
+    attempt: &mut Attempt<'_>,
+) -> Result<(Upstream, Duration), RequestEnd> {
+    let candidates = candidates(to, shared, visitor, attempt).await?;
     if !shared.capacity.fits_upstream(&shared.counters) {
         return Err(RequestEnd::Overload);
     }
@@ -91,11 +186,17 @@ fn arrives_here(dialled: &Dialled) -> bool {
 }
 
 /// The addresses that may be dialled. Mixed answers are used as far as they are allowed.
-async fn candidates(to: &Destination, shared: &Arc<Shared>, visitor: &Visitor) -> Result<Vec<SocketAddr>, RequestEnd> {
-    let resolved = match &to.host {
-        Host::Address(ip) => vec![*ip],
-        Host::Name(name) => Box::pin(visitor.rules.resolver.resolve(name)).await?,
+async fn candidates(
+    to: &Destination,
+    shared: &Arc<Shared>,
+    visitor: &Visitor,
+    attempt: &mut Attempt<'_>,
+) -> Result<Vec<SocketAddr>, RequestEnd> {
+    let (resolved, asked) = match &to.host {
+        Host::Address(ip) => (vec![*ip], false),
+        Host::Name(name) => look_up(name, shared, visitor).await?,
     };
+    attempt.resolved(asked);
     let own = shared.own.load();
     let policy = visitor.policy(&own, shared);
     let mut refused = RequestEnd::DnsFailure;
@@ -109,4 +210,16 @@ async fn candidates(to: &Destination, shared: &Arc<Shared>, visitor: &Visitor) -
         }
     }
     if candidates.is_empty() { Err(refused) } else { Ok(candidates) }
+}
+
+/// The addresses of a name, and whether they had to be waited for: the cache and /etc/hosts answer at once, and whatever the
+/// client has in flight.
+async fn look_up(name: &str, shared: &Shared, visitor: &Visitor) -> Result<(Vec<IpAddr>, bool), RequestEnd> {
+    let mut asking = Box::pin(visitor.rules.resolver.resolve(name));
+    if let Poll::Ready(known) = futures_util::poll!(asking.as_mut()) {
+        return Ok((known?, false));
+    }
+    let limit = |limits: &Limits| shared.capacity.client_lookups(limits.client_lookups);
+    let _place = place(visitor, |limits, client| client.asks(limit(limits)))?;
+    Ok((asking.await?, true))
 }

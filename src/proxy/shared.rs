@@ -154,7 +154,8 @@ impl Visitor {
         (!allowed).then_some(RequestEnd::RateLimited)
     }
 
-    fn is_exempt(&self) -> bool {
+    /// Whether its client is never limited.
+    pub(crate) fn is_exempt(&self) -> bool {
         self.rules.settings.clients.exempts(self.peer.ip())
     }
 
