@@ -109,7 +109,8 @@ impl Guard {
             self.observed.fetch_add(1, Relaxed);
             return Manner::Answer;
         }
-        if self.may_drop && refusal.whole && settings.stall != StallChoice::Hold {
+        let droppable = refusal.whole && class.may_be_dropped();
+        if self.may_drop && droppable && settings.stall != StallChoice::Hold {
             return Manner::Drop;
         }
         if self.pressure.level() >= Level::High {

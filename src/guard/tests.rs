@@ -36,6 +36,8 @@ fn a_storm_is_dropped_where_that_is_permitted_and_held_elsewhere() {
         |may_drop, settings, whole| met(&Guard::new(10, may_drop), &settings, false, RequestEnd::SelfTarget, whole);
     assert_eq!(storm(true, defaults(), true), [19, 981, 0]);
     assert_eq!(storm(true, defaults(), false), [19, 0, 981], "what is not read to its end cannot be dropped");
+    let dead = met(&Guard::new(10, true), &defaults(), false, RequestEnd::DestinationFailing, true);
+    assert_eq!(dead, [19, 0, 981], "a browser with a dead host in its page keeps its sockets");
     assert_eq!(storm(true, settings::Guard { stall: StallChoice::Hold, ..defaults() }, true), [19, 0, 981]);
     assert_eq!(storm(false, settings::Guard { stall: StallChoice::Drop, ..defaults() }, true), [19, 0, 981]);
     let hold_memory = 10 * usize::try_from(HOLD_BYTES).unwrap();

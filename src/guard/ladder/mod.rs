@@ -82,6 +82,13 @@ impl Class {
         }
     }
 
+    /// Whether a storm of it may be met with silence. Not failing destinations: a page may name a dead host twenty times, and
+    /// a browser that hears nothing waits for minutes, with one of its 32 sockets each time, until none is left for good
+    /// requests. Late answers slow a storm as well, and set the sockets free.
+    pub const fn may_be_dropped(self) -> bool {
+        !matches!(self, Self::Failing)
+    }
+
     /// Whether a storm of it may be kept out in the kernel. Not what the operator's policy denies: that it is asked for
     /// proves nothing. Not failing destinations: when the way to the internet is cut, everybody's fail.
     pub const fn may_be_fenced(self) -> bool {
