@@ -172,7 +172,13 @@ fn decide(
         Err(error) => return unreadable(error),
     };
     let refuse = |end| {
-        let whole = request.body == Body::Empty && buffer.len() == length;
+        let rest = buffer.len().saturating_sub(length) as u64;
+        let whole = match request.body {
+            Body::Empty => rest == 0,
+            // `Content-Length: 0`, or a short body that came with its head: what a storm of POSTs looks like.
+            Body::Length(body) => rest == body,
+            Body::Chunked | Body::UntilClose => false,
+        };
         Decision::Refuse(Reply { end, to_head: request.is_head(), whole })
     };
     if let Some(end) = visitor.request_limit() {
