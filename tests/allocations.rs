@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::Relaxed};
 
 use floodgate::config::Settings;
 use floodgate::gateway::Gateway;
+use floodgate::net::close;
+use floodgate::outcome::{Form, Reason};
 
 /// Counts what one thread allocates.
 struct Counting;
@@ -84,32 +86,51 @@ fn accept_only_readable(listener: SocketAddr) {
     panic!("no listener at {listener}");
 }
 
-/// Sends a request and sees it refused.
-fn refused(proxy: SocketAddr, request: &[u8]) {
-    let mut stream = TcpStream::connect(proxy).unwrap();
+const REQUESTS: [&[u8]; 3] = [
+    b"GET http://127.0.0.1/ HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: retrier\r\n\r\n",
+    b"CONNECT 127.0.0.1:443 HTTP/1.1\r\nHost: 127.0.0.1:443\r\n\r\n",
+    b"POST http://localhost:8080/mmtls/00006a5e HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n",
+];
+
+fn gateway(guard: &str) -> Gateway {
+    let text = format!(
+        "[[listener]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\ntoken-file = \"\"\n[runtime]\nworkers = 1\n\
+         [limits]\nclient-connection-rate = \"100000/s, burst 100000\"\nclient-request-rate = \"100000/s, burst 100000\"\n\
+         [guard]\n{guard}\n"
+    );
+    let gateway = Gateway::start(Settings::from_toml(&text).unwrap()).unwrap();
+    accept_only_readable(gateway.listeners[0]);
+    gateway
+}
+
+/// Sends a request and sees it answered.
+fn answered(gateway: &Gateway, request: &[u8]) {
+    let mut stream = TcpStream::connect(gateway.listeners[0]).unwrap();
     stream.write_all(request).unwrap();
     let mut answer = [0; 1024];
     let n = stream.read(&mut answer).unwrap();
     assert!(answer[..n].starts_with(b"HTTP/1.1 403 "), "{}", String::from_utf8_lossy(&answer[..n]));
 }
 
-#[test]
-fn a_refusal_of_a_known_client_allocates_nothing() {
-    let text = "[[listener]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\ntoken-file = \"\"\n[runtime]\nworkers = 1\n\
-                [limits]\nclient-connection-rate = \"100000/s, burst 100000\"\nclient-request-rate = \"100000/s, burst 100000\"\n";
-    let gateway = Gateway::start(Settings::from_toml(text).unwrap()).unwrap();
-    let proxy = gateway.listeners[0];
-    accept_only_readable(proxy);
-    let requests: [&[u8]; 3] = [
-        b"GET http://127.0.0.1/ HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: retrier\r\n\r\n",
-        b"CONNECT 127.0.0.1:443 HTTP/1.1\r\nHost: 127.0.0.1:443\r\n\r\n",
-        b"POST http://localhost:8080/mmtls/00006a5e HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n",
-    ];
-    let round = || requests.iter().for_each(|request| refused(proxy, request));
+/// Sends a request and sees it counted. It is dropped, but for a trial now and then.
+fn dropped(gateway: &Gateway, request: &[u8]) {
+    let count = || Form::ALL.iter().map(|form| gateway.counters.refusals(Reason::SelfTarget, *form)).sum::<u64>();
+    let before = count();
+    let mut stream = TcpStream::connect(gateway.listeners[0]).unwrap();
+    stream.write_all(request).unwrap();
+    while count() == before {
+        std::thread::yield_now();
+    }
+}
+
+/// Sees that a series of refusals allocates nothing.
+///
+/// Once a second the table of refusals begins anew, and the first refusal of a client keeps a sample: a series that such
+/// a moment falls into does not count. If each refusal allocated, no series would pass.
+fn costs_nothing(gateway: &Gateway, refused: fn(&Gateway, &[u8])) {
+    let round = || REQUESTS.iter().for_each(|request| refused(gateway, request));
     (0..50).for_each(|_| round());
     WATCHED.store(worker(), Relaxed);
-    // Once a second the table of refusals begins anew, and the first refusal of a client keeps a sample: a series that such
-    // a moment falls into does not count. If each refusal allocated, no series would pass.
     let series = || {
         let before = ALLOCATIONS.load(Relaxed);
         (0..50).for_each(|_| round());
@@ -119,9 +140,27 @@ fn a_refusal_of_a_known_client_allocates_nothing() {
     assert!(seen.contains(&0), "allocations per 150 refusals: {seen:?}");
     // The counter counts: a request that goes on takes a task at least.
     let before = ALLOCATIONS.load(Relaxed);
-    let mut stream = TcpStream::connect(proxy).unwrap();
+    let mut stream = TcpStream::connect(gateway.listeners[0]).unwrap();
     stream.write_all(b"GET http://127.0.0.1/ HTTP/1.1\r\n").unwrap();
     while ALLOCATIONS.load(Relaxed) == before {
         std::thread::yield_now();
     }
+    WATCHED.store(0, Relaxed);
+}
+
+/// One test, since only one worker at a time can be watched.
+#[test]
+fn a_refusal_of_a_known_client_allocates_nothing_answered_or_dropped() {
+    let calm = gateway("ladder = \"answer\"");
+    costs_nothing(&calm, answered);
+    calm.drain(|| true);
+    if !close::may_vanish() {
+        writeln!(std::io::stderr(), "not tried: dropping connections needs CAP_NET_ADMIN").unwrap();
+        return;
+    }
+    let storm = gateway("stall = \"drop\"");
+    (0..19).for_each(|_| answered(&storm, REQUESTS[0]));
+    costs_nothing(&storm, dropped);
+    assert!(storm.counters.refusals(Reason::SelfTarget, Form::Dropped) > 3_000, "all but the trials");
+    storm.drain(|| true);
 }

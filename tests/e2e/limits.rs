@@ -1,11 +1,15 @@
 //! Who may come in, how many, how fast.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
 
 use floodgate::outcome::{ConnectionEnd, Form, Reason, RequestEnd};
 use socket2::{Domain, Socket, Type};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::conformance::connections::unresponsive;
 use crate::rig::{Client, Origin, Rig, eventually, field};
 
 /// A client with this source address; all of 127/8 is ours to use.
@@ -122,4 +126,225 @@ fn a_full_box_closes_what_comes_and_recovers() {
     assert!(rig.get(origin.address, "/").ends_with("yes"));
     rig.settled();
     assert_eq!(rig.gateway.counters.upstreams_open.load(Relaxed), rig.gateway.counters.upstreams_idle.load(Relaxed));
+}
+
+/// `200` with "yes" for thousands of connections at once, kept alive.
+fn crowded_origin() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    listener.set_nonblocking(true).unwrap();
+    // The queue of a listener of std is too short for a crowd.
+    socket2::SockRef::from(&listener).listen(4096).unwrap();
+    let serve = async move {
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while stream.read_buf(&mut head).await.is_ok_and(|n| n > 0) {
+                    if head.ends_with(b"\r\n\r\n") {
+                        head.clear();
+                        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes";
+                        if stream.write_all(answer).await.is_err() {
+                            return;
+                        }
+                    }
+                }
+            });
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    thread::spawn(move || runtime.block_on(serve));
+    address
+}
+
+/// The defaults, with the guard at work. Only waits are longer: how fast a busy machine is says nothing of the limits.
+fn by_default(origin: SocketAddr) -> Rig {
+    Rig::with(&[origin], "[guard]\n[timeouts]\nhead = \"1h\"\n[upstream]\nconnect-timeout = \"1h\"")
+}
+
+/// Nobody was refused anything.
+fn nobody_was_limited(rig: &Rig) {
+    rig.settled();
+    for reason in Reason::ALL {
+        assert_eq!(rig.refusals(*reason), 0, "{reason:?}");
+    }
+    assert_eq!(rig.gateway.counters.connection_ends.get(ConnectionEnd::Empty.index()), 0);
+}
+
+/// Says that a test was not tried. Not by `eprintln!`, which the test harness hides.
+pub(crate) fn not_tried(why: &str) {
+    writeln!(std::io::stderr(), "not tried: {why}").unwrap();
+}
+
+/// Whether so many sockets fit into this process; says so if not.
+fn fits(sockets: u64) -> bool {
+    use rustix::process::{Resource, getrlimit};
+    let fits = getrlimit(Resource::Nofile).maximum.is_none_or(|limit| limit > sockets);
+    if !fits {
+        not_tried(&format!("{sockets} sockets do not fit under the open-files limit"));
+    }
+    fits
+}
+
+/// Fifty PCs start at once: each opens the 32 sockets of a browser, six of them ahead of need, and loads what it loaded
+/// yesterday; then it uses the six.
+fn fifty_pcs_start_at_once(source: fn(u8) -> [u8; 4]) {
+    if !fits(10_000) {
+        return;
+    }
+    let origin = crowded_origin();
+    let rig = by_default(origin);
+    let proxy = rig.proxy;
+    let pc = |n| {
+        thread::spawn(move || {
+            let mut sockets: Vec<_> = (0..32).map(|_| from(source(n), proxy)).collect();
+            let (ahead, used) = sockets.split_at_mut(6);
+            for part in [used, ahead] {
+                let keep = format!("GET http://{origin}/ HTTP/1.1\r\nHost: {origin}\r\n\r\n");
+                for client in part.iter_mut() {
+                    client.send(&keep);
+                }
+                for client in part {
+                    let (head, body) = client.answer();
+                    assert_eq!(body, b"yes", "{head}");
+                }
+            }
+            sockets
+        })
+    };
+    let pcs: Vec<_> = (0..50).map(pc).collect();
+    let sockets: Vec<_> = pcs.into_iter().map(|pc| pc.join().unwrap()).collect();
+    assert_eq!(rig.open(), 50 * 32, "all of them at once");
+    drop(sockets);
+    nobody_was_limited(&rig);
+}
+
+#[test]
+fn fifty_pcs_behind_one_address_that_start_at_once_meet_no_limit() {
+    fifty_pcs_start_at_once(|_| [127, 0, 0, 2]);
+}
+
+#[test]
+fn fifty_clients_that_start_at_once_meet_no_limit() {
+    fifty_pcs_start_at_once(|n| [127, 0, 1, n + 1]);
+}
+
+#[test]
+fn a_page_of_two_hundred_objects_meets_no_limit() {
+    let origin = crowded_origin();
+    let rig = by_default(origin);
+    // All at once on connections of their own, as a careless client does it; then on six that are kept, pipelined.
+    let mut each: Vec<_> = (0..200).map(|_| rig.client()).collect();
+    for client in &mut each {
+        client.send(get(origin));
+    }
+    assert!(each.iter_mut().all(|client| client.answer().1 == b"yes"));
+    drop(each);
+    let mut kept: Vec<_> = (0..6).map(|_| rig.client()).collect();
+    let object = format!("GET http://{origin}/ HTTP/1.1\r\nHost: {origin}\r\n\r\n");
+    for client in &mut kept {
+        client.send(object.repeat(34));
+    }
+    assert!(kept.iter_mut().all(|client| (0..34).all(|_| client.answer().1 == b"yes")));
+    drop(kept);
+    nobody_was_limited(&rig);
+}
+
+#[test]
+fn silent_and_slow_clients_do_not_take_the_table_from_those_who_speak() {
+    let origin = Origin::ok("yes");
+    let rig = Rig::with(
+        &[origin.address],
+        "[limits]\nclient-heads = 16\nheads = 64\nconnections = 200\n[timeouts]\nhead = \"1h\"",
+    );
+    let ends = |end: ConnectionEnd| rig.gateway.counters.connection_ends.get(end.index());
+    let silent: Vec<_> = (0..100).map(|_| from([127, 0, 0, 2], rig.proxy)).collect();
+    eventually("those beyond its limit are closed", || rig.open() == 15);
+    assert_eq!(ends(ConnectionEnd::Empty), 85, "without a word");
+    let begins = |_| {
+        let mut client = from([127, 0, 0, 2], rig.proxy);
+        client.send("GET http://exam");
+        client
+    };
+    let mut slow: Vec<_> = (0..20).map(begins).collect();
+    for client in &mut slow {
+        let answer = client.read_to_end();
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    }
+    // Many clients, each within its limit: the box has one too.
+    let many: Vec<_> = (1..120).map(|n| from([127, 0, 2, n], rig.proxy)).collect();
+    eventually("those beyond the box's limit are closed", || rig.open() == 63);
+    for source in [[127, 0, 0, 2], [127, 0, 0, 3]] {
+        let mut good = from(source, rig.proxy);
+        good.send(get(origin.address));
+        assert!(good.read_to_end().ends_with("yes"));
+    }
+    drop((silent, slow, many));
+    rig.settled();
+    assert_eq!(rig.refusals(Reason::ConnectionLimited) + rig.refusals(Reason::Overload), 0);
+}
+
+#[test]
+fn one_client_has_so_many_requests_that_wait_for_a_connection() {
+    let origin = Origin::ok("yes");
+    let (nobody, _held) = unresponsive();
+    let rig = Rig::with(
+        &[origin.address, nobody],
+        "[limits]\nclient-openings = 4\n[upstream]\nconnect-timeout = \"1h\"\n[clients]\nexempt = [\"127.0.0.7\"]",
+    );
+    let waits = |source| {
+        let mut client = from(source, rig.proxy);
+        client.send(get(nobody));
+        client
+    };
+    let waiting: Vec<_> = (0..4).map(|_| waits([127, 0, 0, 2])).collect();
+    eventually("they wait", || rig.gateway.counters.upstreams_open.load(Relaxed) == 4);
+    let answer = waits([127, 0, 0, 2]).read_to_end();
+    assert!(answer.starts_with("HTTP/1.1 429 "), "{answer}");
+    assert_eq!(field(&answer, "retry-after"), Some("5"));
+    let exempt: Vec<_> = (0..9).map(|_| waits([127, 0, 0, 7])).collect();
+    eventually("the exempt may", || rig.gateway.counters.upstreams_open.load(Relaxed) == 13);
+    let mut other = from([127, 0, 0, 3], rig.proxy);
+    other.send(get(origin.address));
+    assert!(other.read_to_end().ends_with("yes"));
+    drop((waiting, exempt));
+    eventually("those who left have given back their places", || {
+        rig.gateway.counters.upstreams_open.load(Relaxed) == 0
+    });
+    let mut again = from([127, 0, 0, 2], rig.proxy);
+    again.send(get(origin.address));
+    assert!(again.read_to_end().ends_with("yes"));
+    rig.settled();
+    assert_eq!(rig.ends(RequestEnd::OpeningLimited), 1);
+}
+
+#[test]
+fn one_client_has_so_many_names_in_question() {
+    let origin = Origin::ok("yes");
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let rig = Rig::with(
+        &[origin.address],
+        &format!(
+            "[limits]\nclient-lookups = 4\n[upstream]\ndns-timeout = \"1h\"\ndns-servers = [\"{}\"]",
+            server.local_addr().unwrap()
+        ),
+    );
+    let asks = |source, n: usize| {
+        let mut client = from(source, rig.proxy);
+        client.send(format!("GET http://{n}.test/ HTTP/1.1\r\nHost: {n}.test\r\n\r\n"));
+        client
+    };
+    let waiting: Vec<_> = (0..4).map(|n| asks([127, 0, 0, 2], n)).collect();
+    eventually("they wait", || rig.gateway.counters.requests.load(Relaxed) == 4);
+    let answer = asks([127, 0, 0, 2], 5).read_to_end();
+    assert!(answer.starts_with("HTTP/1.1 429 "), "{answer}");
+    // Addresses need no name server, and other clients have places of their own.
+    let mut address = from([127, 0, 0, 2], rig.proxy);
+    address.send(get(origin.address));
+    assert!(address.read_to_end().ends_with("yes"));
+    let other = asks([127, 0, 0, 3], 6);
+    eventually("it waits too", || rig.gateway.counters.requests.load(Relaxed) == 7);
+    drop((waiting, other));
+    rig.settled();
+    assert_eq!(rig.ends(RequestEnd::OpeningLimited), 1);
 }

@@ -17,6 +17,7 @@ mod connect;
 mod corpus;
 mod faults;
 mod forward;
+mod guard;
 mod limits;
 #[cfg(feature = "tools")]
 mod load;

@@ -135,7 +135,9 @@ fn detail_is_kept_of_those_who_climb_and_of_no_more_than_there_are_places_for() 
     let book = ClientBook::new(1_000);
     let storms = |n: u32| {
         let client = book.find(v4(n), START);
-        (0..30).for_each(|_| drop(client.refused(Class::SelfTarget, START)));
+        for _ in 0..30 {
+            client.refused(Class::SelfTarget, START);
+        }
         client
     };
     let dead = |n: u16| (Host::Name("dead.test".into()), n);

@@ -132,9 +132,11 @@ impl Failing {
     }
 
     /// What came of it.
+    #[expect(clippy::needless_pass_by_value, reason = "an attempt ends once")]
     pub fn ended(&self, host: &Host, port: u16, attempt: Attempt, outcome: Outcome, now: Moment) {
+        let Attempt { begun, trial, unknown } = attempt;
         let failed = match outcome {
-            Outcome::Left(_) if now.since(attempt.begun) < GIVEN_UP => None,
+            Outcome::Left(_) if now.since(begun) < GIVEN_UP => None,
             Outcome::Left(end) | Outcome::Failed(end) => is_failure(end).then_some(end),
             Outcome::Stands => None,
         };
@@ -146,14 +148,14 @@ impl Failing {
         if let Some(way) = way {
             way.failed(self.known.hasher().hash_one(&key), now);
         }
-        if attempt.unknown {
+        if unknown {
             return;
         }
         if let dashmap::Entry::Occupied(mut known) = self.known.entry(key) {
             let entry = known.get_mut();
             // What fails because the way is cut says nothing about where it leads.
             let learned = failed.filter(|_| way.is_none_or(|way| !way.is_cut(now)));
-            entry.ended(attempt.trial, outcome == Outcome::Stands, learned, now);
+            entry.ended(trial, outcome == Outcome::Stands, learned, now);
             if entry.is_blank() {
                 known.remove();
                 self.tracked.fetch_sub(1, Relaxed);

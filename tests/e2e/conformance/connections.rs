@@ -143,7 +143,7 @@ fn c_73_no_answer_of_ours_is_a_421() {
 }
 
 /// An address that answers no SYN: its accept queue is full.
-fn unresponsive() -> (SocketAddr, impl Sized) {
+pub(crate) fn unresponsive() -> (SocketAddr, impl Sized + use<>) {
     let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     listener.listen(0).unwrap();

@@ -4,7 +4,7 @@
 
 mod chain;
 mod connect;
-mod connections;
+pub(crate) mod connections;
 mod exchange;
 mod fields;
 mod framing;
