@@ -185,7 +185,7 @@ def of_the_fence(samples, told, during, storm):
     first = next((at for at, count in zip(samples["at"], syns) if count), None)
     fences = (told or {}).get("fences") or []
     addresses = {fence.get("address") for fence in fences if isinstance(fence, dict)}
-    addresses.update(*(set(found) for found in samples["fenced"]))
+    addresses.update(samples["fenced"])
     bad = {key(one) for one in storm.stormers()}
     good = [one for one in addresses if one and key(one) not in bad or key(one) in {key(other) for other in storm.good}]
     return {

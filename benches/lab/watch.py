@@ -3,7 +3,8 @@
 
 Owns: one sample of everything every 100 ms. Called by: `storm.py`. Never: touches what it watches.
 
-Says in a line that it begins, and goes on until SIGTERM; then one JSON object with a list for each of NAMES. What belongs to the
+Says in a line that it begins, and goes on until SIGTERM; then one JSON object with a list for each of NAMES, and `fenced`, the
+addresses that were. What belongs to the
 namespace is read from it; the slab is the whole machine's, since the kernel counts it nowhere else.
 """
 
@@ -20,8 +21,7 @@ EVERY = 0.1
 # What is read of every single socket, and what nft tells, may take this share of our core.
 SHARE = 0.1
 SLABS = ("TCP", "TCPv6", "tw_sock_TCP", "tw_sock_TCPv6", "request_sock_TCP", "request_sock_TCPv6")
-NAMES = ("at", "busy_us", "others_us", "sockets", "time_wait", "orphans", "slab", "conntrack", "buffers", "requests", "fenced_syns",
-         "fenced")
+NAMES = ("at", "busy_us", "others_us", "sockets", "time_wait", "orphans", "slab", "conntrack", "buffers", "requests", "fenced_syns")
 TICK_US = 10_000
 # Columns of a core in /proc/stat: nice, idle, iowait. See `report.busy`.
 NOT_OURS = (2, 4, 5)
@@ -173,17 +173,18 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: told.append(True))
     link = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 4)
     memory, drops = NowAndThen(lambda: buffers(link)), NowAndThen(fence)
-    samples = []
+    samples, addresses = [], set()
     print("begun", flush=True)
     due = time.monotonic()
     while not told:
         sockets, time_wait = sockstat()
         busy = busy_us(core), busy_us(other)
-        samples.append((time.monotonic(), *busy, sockets, time_wait, orphans(link), slab(), conntrack(), *memory.look(),
-                        *drops.look()))
+        syns, members = drops.look()
+        addresses.update(members)
+        samples.append((time.monotonic(), *busy, sockets, time_wait, orphans(link), slab(), conntrack(), *memory.look(), syns))
         due = max(due + EVERY, time.monotonic())
         time.sleep(max(0.0, due - time.monotonic()))
-    json.dump(dict(zip(NAMES, map(list, zip(*samples)))), sys.stdout)
+    json.dump(dict(zip(NAMES, map(list, zip(*samples)))) | {"fenced": sorted(addresses)}, sys.stdout)
 
 
 if __name__ == "__main__":

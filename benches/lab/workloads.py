@@ -59,7 +59,7 @@ class Crowd:
     per_second: int | None = None
     # One attempt on each connection.
     once: bool = False
-    # The pause after an answer, in ms.
+    # The pause before the next attempt, in ms.
     retry_ms: int | None = None
     # Further keys of the plan: `drip_ms`, `stall_after`.
     manner: dict = dataclasses.field(default_factory=dict)
@@ -150,8 +150,8 @@ WORKLOADS = {
     "storm-vanished": Storm({"load": Crowd()}, after=15, vanishing=True),
     # They do not wait for an answer before they try again. Their connections are as many as such a rate needs if none ever comes.
     "storm-open": Storm({"load": Crowd(patience=0.8, connections=17_000, per_second=20_000)}, seconds=20),
-    "one-client": Storm({"load": Crowd(STORMERS[:1], patience=0.8, connections=5000, per_second=5000)}),
-    "many-clients": Storm({"load": Crowd(far(300), patience=0.8, connections=6000, per_second=6000)}),
+    "one-client": Storm({"load": Crowd(STORMERS[:1], patience=0.8, connections=6000, per_second=5000)}),
+    "many-clients": Storm({"load": Crowd(far(300), patience=0.8, connections=7000, per_second=6000)}),
     "replay": Storm({"load": Crowd()}, replayed=True),
     # The addresses that storm also browse.
     "mixed": Storm({"load": Crowd()}, good=STORMERS[:50]),
@@ -161,8 +161,8 @@ WORKLOADS = {
         "silent": Crowd(STORMERS[:20], connections=600, per_second=100, request=get("/", SILENT)),
     }, good=STORMERS[:20]),
     "slow-heads": Storm({
-        "load": Crowd(connections=5000, patience=60, manner={"drip_ms": 2000}),
-        "mute": Crowd(connections=5000, patience=60, manner={"drip_ms": 60_000}),
+        "load": Crowd(connections=5000, patience=60, retry_ms=1000, manner={"drip_ms": 2000}),
+        "mute": Crowd(connections=5000, patience=60, retry_ms=1000, manner={"drip_ms": 60_000}),
     }, seconds=12),
     "stalled": Storm({
         "load": Crowd(connections=200, patience=60, once=True, request=get("/big"), manner={"stall_after": 8 << 20}),

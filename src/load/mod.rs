@@ -88,14 +88,15 @@ pub async fn run_watched(plan: &Plan, mut at: impl FnMut(Mark), watch: &Watch) -
     .unwrap_or_default();
 
     let mut schedules = Vec::new();
-    // Clocks never end, so nobody waits for them.
+    // Most clocks never end, so nobody waits for them.
     let (mut clocks, mut others) = (JoinSet::new(), JoinSet::new());
     for (class, tally) in &parts {
         match class.pace {
             Pace::Open { per_second, once } => {
                 let schedule = Arc::new(Schedule::new(per_second));
                 schedules.push((Arc::clone(&schedule), tally));
-                clocks.spawn(Arc::clone(&schedule).keep());
+                let most = if once { class.connections as u64 } else { u64::MAX };
+                clocks.spawn(Arc::clone(&schedule).keep(most));
                 clients(class, tally)
                     .for_each(|client| drop(others.spawn(client.on_schedule(Arc::clone(&schedule), once))));
             }

@@ -43,13 +43,14 @@ impl Schedule {
         (taken..taken + self.due.available_permits() as u64).map(|number| self.time(number))
     }
 
-    /// Makes times due when they come; never ends.
-    pub(super) async fn keep(self: Arc<Self>) {
+    /// Makes times due when they come, so many at most.
+    pub(super) async fn keep(self: Arc<Self>, most: u64) {
         let Ok(mut alarm) = Alarm::new() else { return };
-        let mut number = 0;
-        while alarm.until(self.time(number)).await.is_ok() {
+        for number in 0..most {
+            if alarm.until(self.time(number)).await.is_err() {
+                return;
+            }
             self.due.add_permits(1);
-            number += 1;
         }
     }
 

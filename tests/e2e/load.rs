@@ -209,7 +209,12 @@ fn what_was_never_answered_is_not_hidden() {
 
 #[test]
 fn a_crowd_that_comes_on_schedule_and_once_ends_by_itself() {
-    let origin = Origin::answering(ANSWER);
+    // So slow that as many again would be due meanwhile.
+    let origin = Origin::scripted(|_, mut stream, _| {
+        read_head(&mut stream);
+        thread::sleep(Duration::from_millis(50));
+        stream.write_all(ANSWER).unwrap();
+    });
     let crowd = class(Connection::New, Pace::Open { per_second: 100, once: true });
     let report = only(&plan(origin.address, LONG, crowd));
     assert_eq!((report.attempts, count(&report, Outcome::Status(200)), report.overdue), (4, 4, 0), "{report:?}");
