@@ -4,8 +4,8 @@
 Owns: one sample of everything every 100 ms. Called by: `storm.py`. Never: touches what it watches.
 
 Says in a line that it begins, and goes on until SIGTERM; then one JSON object with a list for each of NAMES, and `fenced`, the
-addresses that were. What belongs to the
-namespace is read from it; the slab is the whole machine's, since the kernel counts it nowhere else.
+addresses that were. What belongs to the namespace is read from it; the slab is the whole machine's, since the kernel counts it nowhere
+else.
 """
 
 import json
