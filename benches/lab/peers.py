@@ -326,9 +326,8 @@ def nft_drop(command):
     return floodgate(command, '[guard]\nfence = "off"\n', ("storm-open",), NFT_DROP)
 
 
-def bare(program, close, workloads=(*REFUSALS, *SELF_TARGET)):
-    """The bare loop, which can only refuse; `refusal` is what it says. It knows no IPv6."""
-    workloads = tuple(name for name in workloads if name != "v6-prefix")
+def bare(program, close, workloads=(*REFUSALS, *ABLATED, "replay")):
+    """The bare loop, which can only refuse; `refusal` is what it says."""
     return Peer(workloads, f"{program} 0.0.0.0:@PORT@ @DIR@/refusal {close}", forwards=False)
 
 

@@ -183,13 +183,13 @@ def of_the_fence(samples, told, during, storm):
     """Who was fenced, and since when."""
     syns = samples["fenced_syns"]
     first = next((at for at, count in zip(samples["at"], syns) if count), None)
-    fences = (told or {}).get("fences") or []
-    addresses = {fence.get("address") for fence in fences if isinstance(fence, dict)}
+    addresses = {fence["address"] for fence in (told or {}).get("fences") or []}
     addresses.update(samples["fenced"])
     bad = {key(one) for one in storm.stormers()}
-    good = [one for one in addresses if one and key(one) not in bad or key(one) in {key(other) for other in storm.good}]
+    good = [one for one in addresses if key(one) not in bad or key(one) in {key(other) for other in storm.good}]
     return {
-        "fenced_syns": max(syns, default=0) or sum(fence.get("syns") or 0 for fence in fences if isinstance(fence, dict)),
+        # A filter on the listeners has no table.
+        "fenced_syns": max(syns, default=0) or ((told or {}).get("guard") or {}).get("fenced_syns") or 0,
         "fenced_after_s": None if first is None else max(0.0, first - during[0]),
         "fences": len(addresses),
         "good_fenced": len(good),
