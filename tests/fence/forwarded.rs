@@ -10,7 +10,9 @@ use std::thread;
 use floodgate::kernel::fence::{Change, Choice, Listening, Mode, probe};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::rig::{Attempt, LONG, fence, in_a_network_of_its_own, is_dropped, listener, network, passes, run, skipped};
+use crate::rig::{
+    Attempt, LONG, eventually, fence, in_a_network_of_its_own, is_dropped, listener, network, passes, run, skipped,
+};
 
 /// A neighbour with a network of its own, behind a cable to ours; gone when it is dropped.
 struct Neighbour(Child);
@@ -97,6 +99,9 @@ fn behind_a_redirection_the_port_is_told_where_it_has_been_replaced() {
         // Wherever they want to go.
         let elsewhere = "198.18.3.3:80".parse().unwrap();
         shut.within(|| is_dropped(&mut *fence, "198.18.1.2", elsewhere));
+        // Though the input hook comes after conntrack, no entry outlives a SYN that is dropped there.
+        let count = || std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count").unwrap();
+        eventually("conntrack knows of nothing", || count() == "0\n");
         free.within(|| passes("198.18.2.2", elsewhere));
     });
 }

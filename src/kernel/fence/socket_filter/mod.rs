@@ -107,7 +107,8 @@ impl SocketFilter {
                 _ => Err(io::Error::from_raw_os_error(libc::ENOMEM)),
             };
             match attached {
-                // Above net.core.optmem_max, 20 KiB before Linux 6.8: some 1,000 addresses.
+                // Above net.core.optmem_max, 20 KiB before Linux 6.8: some 1,000 to 2,000 addresses, since the kernel
+                // translates comparisons with high ones into two instructions.
                 Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => {
                     left_out.extend(members.split_off(members.len() - members.len().div_ceil(FEWER)));
                 }
