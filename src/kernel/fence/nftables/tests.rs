@@ -93,3 +93,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn errors_say_what_is_missing() {
+    for (code, why) in [
+        (libc::EPERM, "it needs CAP_NET_ADMIN (Operation not permitted (os error 1))"),
+        (libc::EPROTONOSUPPORT, "the kernel has no nf_tables"),
+        (libc::EOPNOTSUPP, "the kernel has no nf_tables"),
+        (libc::EINVAL, "Linux 5.12"),
+        (libc::ENOENT, "the table is gone"),
+        (libc::EIO, "Input/output error"),
+    ] {
+        let error = explained(io::Error::from_raw_os_error(code));
+        assert!(error.to_string().contains(why), "{error}");
+        assert_eq!(error.kind(), io::Error::from_raw_os_error(code).kind());
+    }
+}
