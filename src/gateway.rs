@@ -136,14 +136,14 @@ impl Gateway {
         let admin = admin_socket.local_addr().map_err(trying("local address of the admin"))?;
         let sources = Sources::open();
         let token = Token::load(&settings.admin.token_file);
+        let all: Vec<_> = sockets.iter().flatten().map(|(_, socket)| socket).collect();
+        let ready = fences::put_up(&settings, &listeners, &all);
+        drop_rights(&settings).map_err(trying("cannot drop privileges"))?;
         if let Err(why) = &token
             && settings.admin.token_file != TokenFile::Off
         {
             warn!(%why, "no token: the admin changes nothing");
         }
-        let all: Vec<_> = sockets.iter().flatten().map(|(_, socket)| socket).collect();
-        let ready = fences::put_up(&settings, &listeners, &all);
-        drop_rights(&settings).map_err(trying("cannot drop privileges"))?;
         let access = AccessLog::start(&settings.log.access, settings.log.access_format)
             .map_err(trying(format!("cannot open the access log as uid {}", geteuid().as_raw())))?;
         let counters = Arc::new(Counters::new(settings.listeners.iter().map(|listener| listener.address.to_string())));
