@@ -176,7 +176,9 @@ async fn inside_a_namespace() {
 
     // Routers, one by one and several of one route.
     ip_command(&["route", "add", "198.18.8.0/24", "via", "198.18.99.1", "dev", "lo", "onlink"]);
-    ip_command(&["-6", "route", "add", "2001:db8:8::/48", "via", "fe80::9", "dev", "lo", "onlink"]);
+    ip_command(&["link", "add", "out", "type", "veth", "peer", "name", "there"]);
+    ip_command(&["link", "set", "out", "up"]);
+    ip_command(&["-6", "route", "add", "2001:db8:8::/48", "via", "fe80::9", "dev", "out"]);
     let several = "route add 198.18.9.0/24 nexthop via 198.18.99.2 dev lo onlink nexthop via 198.18.99.3 dev lo onlink";
     ip_command(&several.split(' ').collect::<Vec<_>>());
     let expected = ["198.18.99.1", "198.18.99.2", "198.18.99.3", "fe80::9"].map(ip);
