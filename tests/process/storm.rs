@@ -232,8 +232,9 @@ fn who_has_stopped_is_let_in_and_who_has_not_is_not() {
             let mut settings = Settings::from_toml(&text).unwrap();
             settings.guard.terms = Terms {
                 stalled: Duration::from_secs(1),
-                first: Duration::from_secs(6),
-                trickle: Duration::from_secs(5),
+                first: Duration::from_secs(3),
+                trickle: Duration::from_secs(3),
+                settling: Duration::from_secs(1),
                 ..Terms::default()
             };
             let gateway = Gateway::start(settings).unwrap();
