@@ -99,6 +99,8 @@ fn rig(names: &NoNames) -> Rig {
         deny = ["0.0.0.0/0", "::/0"]
         [upstream]
         dns-servers = ["{}"]
+        [guard]
+        ladder = "answer"
         "#,
         names.address
     ));
