@@ -96,7 +96,11 @@ impl Good {
 
 /// What the rows of each phase amount to.
 #[derive(Debug, Default)]
-pub(crate) struct Story([Chapter; 3]);
+pub(crate) struct Story {
+    chapters: [Chapter; 3],
+    /// The second has passed in which the guard found the queues that the storm had filled.
+    switched: bool,
+}
 
 #[derive(Debug, Default)]
 struct Chapter {
@@ -109,7 +113,10 @@ struct Chapter {
 impl Story {
     /// One more second.
     pub(crate) fn add(&mut self, row: &Row) {
-        let Some(chapter) = self.0.get_mut(row.phase as usize) else { return };
+        if row.phase == Phase::Guarded && !std::mem::replace(&mut self.switched, true) {
+            return;
+        }
+        let Some(chapter) = self.chapters.get_mut(row.phase as usize) else { return };
         chapter.took += row.took;
         chapter.attempts += row.attempts;
         let [held, dropped] = &mut chapter.stalled;
@@ -125,9 +132,9 @@ impl Story {
 
 impl fmt::Display for Story {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [calm, answered, guarded] = &self.0;
+        let [calm, answered, guarded] = &self.chapters;
         if guarded.took.is_zero() {
-            return f.write_str("It ended before the guard was switched on: there is no difference to tell.");
+            return f.write_str("It ended before the guard had acted for a second: there is no difference to tell.");
         }
         let [before, after] = [answered, guarded].map(|chapter| rate(chapter.attempts, chapter.took));
         let [calm_p99, answered_p99, guarded_p99] = [calm, answered, guarded].map(|chapter| chapter.good().p99);
@@ -142,7 +149,7 @@ impl fmt::Display for Story {
         )?;
         writeln!(
             f,
-            "With the guard it made {}; {} were served, within {guarded_p99} ms; in the calm before, within {calm_p99} ms.",
+            "With the guard, from its second second on, it made {}; {} were served, within {guarded_p99} ms; in the calm before, within {calm_p99} ms.",
             grouped(after),
             guarded.good().ok,
         )?;
@@ -233,9 +240,11 @@ mod tests {
         story.add(&row(Phase::Calm, 0, 0));
         story.add(&row(Phase::Answered, 8_000, 0));
         assert!(story.to_string().starts_with("It ended before"), "{story}");
+        story.add(&row(Phase::Guarded, 4_000, 10));
+        assert!(story.to_string().starts_with("It ended before"), "a second of both: {story}");
         story.add(&row(Phase::Guarded, 160, 160));
         let text = story.to_string();
-        for part in ["made 16,000 attempts/s", "guard it made 320;", "refusals are held", "= 320 attempts/s"] {
+        for part in ["made 16,000 attempts/s", "second on, it made 320;", "refusals are held", "= 320 attempts/s"] {
             assert!(text.contains(part), "{part}: {text}");
         }
     }

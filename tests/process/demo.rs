@@ -54,7 +54,7 @@ fn it_can_be_looked_at_and_ends_when_it_is_told_to() {
         lines.by_ref().find(|line| line.contains(" calm ")).unwrap();
         kill_process(Pid::from_child(&child), signal).unwrap();
         let last = lines.last().unwrap();
-        assert!(last.starts_with("It ended before the guard was switched on"), "{last}");
+        assert!(last.starts_with("It ended before the guard had acted"), "{last}");
         assert!(child.wait().unwrap().success());
     }
 }
