@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::rig::{BINARY, Client, command};
+use crate::rig::{BINARY, Client};
 
 /// The address behind this word.
 fn address(text: &str, word: &str) -> SocketAddr {
@@ -21,7 +21,12 @@ fn figures(row: &str) -> Vec<u64> {
 
 #[test]
 fn the_guard_makes_a_difference_that_is_told() {
-    let output = command(["demo", "--seconds", "4"], b"");
+    let state = tempfile::tempdir().unwrap();
+    let mut demo = Command::new(BINARY);
+    // Where a gateway would keep its token.
+    demo.args(["demo", "--seconds", "4"]).env("STATE_DIRECTORY", state.path());
+    let output = demo.output().unwrap();
+    assert_eq!(std::fs::read_dir(state.path()).unwrap().count(), 0, "nothing is written");
     let told = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{told}");
     let rows: Vec<_> =
