@@ -21,6 +21,8 @@ pub(crate) struct Netlink {
     socket: Socket,
     datagram: Vec<u8>,
     sequence: u32,
+    /// The time-out in force.
+    patience: Duration,
 }
 
 impl Netlink {
@@ -31,7 +33,7 @@ impl Netlink {
         socket.connect(&SocketAddr::new(0, 0))?;
         // Errors then come without a copy of the request; a kernel before 4.2 sends it all the same.
         socket.set_cap_ack(true).unwrap_or_default();
-        Ok(Self { socket, datagram: vec![0; DATAGRAM], sequence: 0 })
+        Ok(Self { socket, datagram: vec![0; DATAGRAM], sequence: 0, patience: Duration::ZERO })
     }
 
     /// Makes room for that many bytes of answers, overhead included. Needs `CAP_NET_ADMIN`.
@@ -56,7 +58,11 @@ impl Netlink {
     /// # Errors
     /// `WouldBlock` when none comes within `patience`; `ENOBUFS` when the kernel had more to say than there was room for.
     pub(crate) fn receive(&mut self, patience: Duration) -> io::Result<impl Iterator<Item = Message<'_>>> {
-        set_socket_timeout(&self.socket, Timeout::Recv, Some(patience.max(SHORTEST)))?;
+        let patience = patience.max(SHORTEST);
+        if patience != self.patience {
+            set_socket_timeout(&self.socket, Timeout::Recv, Some(patience))?;
+            self.patience = patience;
+        }
         let length = loop {
             match self.socket.recv(&mut self.datagram.as_mut_slice(), 0) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

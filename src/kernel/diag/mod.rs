@@ -72,22 +72,27 @@ impl Diag {
         Ok(Self { socket: Some(Netlink::open(NETLINK_SOCK_DIAG)?) })
     }
 
-    /// Tells `each` of every TCP socket in `scope`, IPv4 and IPv6, except listening ones. Stops when the budget is spent, at
-    /// the next piece of 32 KiB. Cost: a walk over the kernel's hash table per family, then about a microsecond per socket.
+    /// Tells `each` of every TCP socket in `scope`, IPv4 and IPv6, except listening ones. It is no snapshot: a socket that
+    /// comes or goes meanwhile may be missed or told of twice. Stops when the budget is spent, at the next piece of 32 KiB.
+    ///
+    /// Cost, measured: 1 µs of core per socket, and a walk over the kernel's hash table per family, 10 ns per slot (some
+    /// 16,384 slots on a box of 2 GB; 262,144 on one of 24 GB, which take 6 ms).
     ///
     /// # Errors
     /// Of the netlink socket or the kernel; `each` may have been told of some sockets by then.
     pub fn dump(&mut self, scope: &Scope, budget: Duration, mut each: impl FnMut(&Entry)) -> io::Result<Dump> {
         let begun = Instant::now();
-        let mut socket = self.take()?;
         let mut dump = Dump { complete: true, ..Dump::default() };
+        if scope.is_empty() {
+            return Ok(dump);
+        }
+        let mut socket = self.take()?;
         let mut told = |entry: Option<Entry>| match entry {
             None => dump.odd += 1,
-            Some(entry) if scope.contains(entry.local.port()) => {
+            Some(entry) => {
                 dump.sockets += 1;
                 each(&entry);
             }
-            Some(_) => {}
         };
         for (family, id) in [(AF_INET, SocketId::new_v4()), (AF_INET6, SocketId::new_v6())] {
             let sequence = socket.next_sequence();
