@@ -62,7 +62,11 @@ impl Conntrack {
     /// `Unsupported` where there is no connection tracking (asking the kernel regardless would load its module, and from then
     /// on every packet would be tracked); `PermissionDenied` without `CAP_NET_ADMIN`.
     pub fn open() -> io::Result<Self> {
-        if !SIGNS.iter().any(|path| Path::new(path).exists()) {
+        Self::open_by(&SIGNS)
+    }
+
+    fn open_by(signs: &[&str]) -> io::Result<Self> {
+        if !signs.iter().any(|path| Path::new(path).exists()) {
             let why =
                 "connections are not tracked here: there is neither /proc/sys/net/netfilter nor /proc/net/nf_conntrack";
             return Err(io::Error::new(io::ErrorKind::Unsupported, why));

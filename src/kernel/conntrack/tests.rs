@@ -1,6 +1,7 @@
 //! Deleting entries of the kernel's real table, in a network namespace of its own, and the thread with a table of its own.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::atomic::Ordering::Relaxed;
@@ -8,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use caps::{CapSet, Capability};
 use netlink_packet_core::{NLM_F_ACK, NetlinkMessage, NetlinkPayload};
 use netlink_packet_netfilter::conntrack::{ConntrackAttribute, ConntrackMessage};
 use netlink_packet_netfilter::{NetfilterMessage, NetfilterMessageInner};
@@ -166,6 +168,32 @@ fn what_is_handed_over_is_forgotten_soon() {
     });
 }
 
+#[test]
+fn where_nothing_is_tracked_no_module_is_asked_for() {
+    let absent = Conntrack::open_by(&["/proc/sys/net/no-such"]).unwrap_err();
+    assert_eq!(absent.kind(), ErrorKind::Unsupported);
+}
+
+#[test]
+fn without_the_right_entries_stay_and_it_is_said() {
+    let without = thread::spawn(|| {
+        // Of this thread only.
+        caps::drop(None, CapSet::Effective, Capability::CAP_NET_ADMIN).unwrap();
+        match Conntrack::open() {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                assert!(error.to_string().contains("CAP_NET_ADMIN"));
+            }
+            Err(error) if error.kind() == ErrorKind::Unsupported => eprintln!("skipped: {error}"),
+            other => panic!("{other:?}"),
+        }
+        let forgetter = Forgetter::start().unwrap();
+        forget(&forgetter, 1);
+        eventually("asleep", || forgetter.is_asleep());
+        assert_eq!((sum(forgetter.counters()), forgetter.counters().skipped.load(Relaxed)), (1, 1));
+    });
+    without.join().unwrap();
+}
+
 fn sum(counters: &Counters) -> u64 {
     [&counters.deleted, &counters.unknown, &counters.skipped, &counters.dropped]
         .map(|counter| counter.load(Relaxed))
@@ -195,9 +223,9 @@ fn a_full_queue_drops_and_what_was_handed_over_is_done_in_the_end() {
     .unwrap();
     forget(&forgetter, 10_000);
     let dropped = forgetter.counters().dropped.load(Relaxed);
+    drop(closed);
     // Beside the queue there is the batch in hand.
     assert!((10_000 - 2000 - 512..=10_000 - 2000).contains(&dropped), "{dropped}");
-    drop(closed);
     let state = Arc::clone(&forgetter.state);
     drop(forgetter);
     assert_eq!(state.counters.deleted.load(Relaxed), 10_000 - dropped);
