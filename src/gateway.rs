@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::{self, JoinHandle};
@@ -22,7 +23,7 @@ use crate::config::settings::TokenFile;
 use crate::control;
 use crate::control::fences::{self, FenceThread};
 use crate::guard::fence::Register;
-use crate::guard::pressure::Level;
+use crate::guard::pressure::Pressure;
 use crate::guard::{Capacity, Guard, Limiter};
 use crate::kernel::conntrack::Forgetter;
 use crate::kernel::view::{KernelView, Sources};
@@ -109,6 +110,20 @@ impl Gateway {
         settings: Settings,
         drop_rights: impl FnOnce(&Settings) -> io::Result<()>,
     ) -> Result<Self, StartError> {
+        Self::begin(settings, Sources::open, drop_rights)
+    }
+
+    /// The same, with the kernel's figures from the tree at `root` instead of this machine's: a test's box may be as short of
+    /// anything as it likes.
+    pub fn start_on(settings: Settings, root: &Path) -> Result<Self, StartError> {
+        Self::begin(settings, || Sources::open_at(root), |_| Ok(()))
+    }
+
+    fn begin(
+        settings: Settings,
+        sources: impl FnOnce() -> Sources,
+        drop_rights: impl FnOnce(&Settings) -> io::Result<()>,
+    ) -> Result<Self, StartError> {
         let workers = settings.runtime.workers.max(1);
         let mut sockets: Vec<Vec<(usize, TcpListener)>> = (0..workers).map(|_| Vec::new()).collect();
         let mut listeners = Vec::new();
@@ -134,7 +149,7 @@ impl Gateway {
             .and_then(|()| listen(admin_address))
             .map_err(trying(format!("admin cannot listen on {admin_address}")))?;
         let admin = admin_socket.local_addr().map_err(trying("local address of the admin"))?;
-        let sources = Sources::open();
+        let sources = sources();
         let token = Token::load(&settings.admin.token_file);
         let all: Vec<_> = sockets.iter().flatten().map(|(_, socket)| socket).collect();
         let ready = fences::put_up(&settings, &listeners, &all);
@@ -208,7 +223,9 @@ impl Gateway {
                 lingers.lingering.run(|| lingers.shared.is_lean(), crate::proxy::Refused::closed).await;
             });
             tokio::spawn(crate::proxy::hold(Arc::clone(&worker)));
-            tokio::spawn(async move { worker.pool.sweep(&worker.shared.counters).await });
+            tokio::spawn(async move {
+                worker.pool.sweep(&worker.shared.counters, &worker.shared.guard.pressure).await;
+            });
         })
     }
 
@@ -304,9 +321,9 @@ impl Gateway {
         Ok(())
     }
 
-    /// How short the box is of anything.
-    pub fn pressure(&self) -> Level {
-        self.shared.guard.pressure.level()
+    /// How short the box is of anything, as of the last second.
+    pub fn pressure(&self) -> &Pressure {
+        &self.shared.guard.pressure
     }
 
     /// Who is kept out in the kernel.

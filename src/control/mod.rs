@@ -3,6 +3,7 @@
 //! Owns: the tick. Called by: the gateway, on the control thread. Never: waits for a connection, nor is waited for.
 
 pub(crate) mod fences;
+mod pressure;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -13,6 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use self::fences::Fences;
+use crate::guard::pressure::Watch;
 use crate::kernel::view::{KernelView, Sources};
 use crate::proxy::Shared;
 use crate::telemetry::access_log::Record;
@@ -28,13 +30,14 @@ pub(crate) async fn run(
     mut sources: Sources,
     mut fences: Fences,
 ) {
-    let mut said = Said::default();
+    let (mut said, mut watch) = (Said::default(), Watch::default());
     let mut clock = interval(Duration::from_secs(1));
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for tick in 1_u64.. {
         clock.tick().await;
         let view = sources.read();
         shared.lean_close.store(time_wait_is_short(&view), Relaxed);
+        pressure::look(&shared, &view, &mut watch);
         said.absences(&view);
         said.accept_errors(shared.counters.accept_errors.load(Relaxed));
         kernel.store(Some(Arc::new(view)));

@@ -135,7 +135,7 @@ impl Demo {
             held: new(Form::Held),
             dropped: new(Form::Dropped),
             sockets: counters.connections_open.load(Relaxed),
-            pressure: self.gateway.pressure(),
+            pressure: self.gateway.pressure().level(),
         };
         self.looked = Instant::now();
         row

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::config::settings::{Clients, Limits};
+use crate::guard::pressure::{Level, Pressure};
 use crate::guard::{ClientBook, Limiter, Moment, Seat};
 use crate::net::ClientKey;
 use crate::outcome::{ConnectionEnd, RequestEnd};
@@ -97,6 +98,8 @@ pub struct Gate<'a> {
     pub limits: &'a Limits,
     /// Connections per second and client.
     pub rate: &'a Limiter,
+    /// Whose new connections have to give.
+    pub pressure: &'a Pressure,
     /// Who is inside.
     pub book: &'a ClientBook,
     /// What time it is.
@@ -121,6 +124,13 @@ pub fn admit(address: IpAddr, gate: &Gate<'_>) -> Admission {
     let seat = gate.book.enter(client, gate.now);
     if gate.clients.exempts(address) {
         return Admission::Serve(seat);
+    }
+    if gate.pressure.sheds(seat.place) {
+        // Whoever is told may choose another time; beyond that, telling costs too much.
+        return match gate.pressure.level() {
+            Level::Critical => Admission::Close(ConnectionEnd::Overload),
+            Level::Calm | Level::Elevated | Level::High => Admission::Over(seat, RequestEnd::Overload),
+        };
     }
     let limit = gate.limits.client_connections;
     if seat.place > limit {

@@ -27,7 +27,7 @@ use holds::{Hold, Holds, lateness};
 use ladder::{Class, Reaction};
 pub use limits::Limiter;
 pub use moment::{Clock, Moment};
-use pressure::{Level, Pressure};
+use pressure::Pressure;
 
 use crate::config::settings::{self, GuardMode, LadderMode, StallChoice};
 use crate::outcome::RequestEnd;
@@ -113,7 +113,7 @@ impl Guard {
         if self.may_drop && droppable && settings.stall != StallChoice::Hold {
             return Manner::Drop;
         }
-        if self.pressure.level() >= Level::High {
+        if !self.pressure.relief().holds {
             return Manner::Answer;
         }
         match self.holds.take(settings.hold_memory) {

@@ -2,8 +2,10 @@
 #![expect(unsafe_code, reason = "what socket2, rustix and tokio offer no safe call for")]
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -11,20 +13,51 @@ use tokio::io::unix::AsyncFd;
 /// `TCP_LINGER2 = -1` (tcp(7)): when our FIN is acknowledged, the socket is freed with a reset instead of waiting in
 /// `FIN_WAIT2` and `TIME_WAIT` (`tcp_close` and `tcp_rcv_state_process` in the kernel).
 pub(crate) fn skip_fin_wait2(socket: &impl AsFd) -> io::Result<()> {
-    let value: libc::c_int = -1;
+    set_int(socket, libc::IPPROTO_TCP, libc::TCP_LINGER2, -1)
+}
+
+/// `SO_BUF_LOCK = 0` (Linux 5.14): the kernel fits the socket's buffers to its traffic again, as before somebody set
+/// `SO_RCVBUF` or `SO_SNDBUF`, beginning with what they are now (`sk_setsockopt` in net/core/sock.c).
+///
+/// # Errors
+/// `ENOPROTOOPT` from older kernels.
+pub(crate) fn unlock_buffers(socket: &impl AsFd) -> io::Result<()> {
+    set_int(socket, libc::SOL_SOCKET, libc::SO_BUF_LOCK, 0)
+}
+
+fn set_int(socket: &impl AsFd, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
     #[expect(clippy::cast_possible_truncation, reason = "the size of an int")]
     let length = size_of::<libc::c_int>() as libc::socklen_t;
     // SAFETY: the descriptor is open for the whole call since it is borrowed; the kernel reads `length` bytes of `value`.
+    let result =
+        unsafe { libc::setsockopt(socket.as_fd().as_raw_fd(), level, name, (&raw const value).cast(), length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// How long ago the last data came, or the handshake was completed if none has (`TCP_INFO`, `tcpi_last_data_recv`; a child
+/// socket's time begins with it, `tcp_create_openreq_child` in the kernel). To the kernel's tick, 1 to 10 ms.
+pub(crate) fn silent_for(socket: &impl AsFd) -> io::Result<Duration> {
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    #[expect(clippy::cast_possible_truncation, reason = "the size of a structure of some hundred bytes")]
+    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: the descriptor is open for the whole call since it is borrowed; the kernel writes at most `length` bytes into
+    // `info`, which has as many.
     let result = unsafe {
-        libc::setsockopt(
+        libc::getsockopt(
             socket.as_fd().as_raw_fd(),
             libc::IPPROTO_TCP,
-            libc::TCP_LINGER2,
-            (&raw const value).cast(),
-            length,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
         )
     };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it was all zeroes before the kernel wrote a part of it, and consists of integers, of which every bit pattern
+    // is one.
+    let info = unsafe { info.assume_init() };
+    Ok(Duration::from_millis(info.tcpi_last_data_recv.into()))
 }
 
 /// How many packets the kernel has dropped at this socket (`SO_MEMINFO`, `SK_MEMINFO_DROPS` of `linux/sock_diag.h`): by its

@@ -1,10 +1,12 @@
 //! Our own open outgoing connections, so that one of them that comes back to us is known as a loop.
 //!
-//! Owns: the table of (local address → remote addresses). Called by: the journey, which registers a connection before the
-//! first byte is written on it, and asks once a head has arrived. Never: grows beyond the open outgoing connections.
+//! Owns: the table of (local address → remote addresses), and how many lead to each remote. Called by: the journey, which
+//! registers a connection before the first byte is written on it, asks once a head has arrived, and before it dials; control,
+//! for the busiest. Never: grows beyond the open outgoing connections.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use dashmap::{DashMap, Entry};
 
@@ -14,6 +16,10 @@ use crate::net::ClientKey;
 #[derive(Debug, Default)]
 pub struct Loops {
     open: DashMap<SocketAddr, Vec<Remote>, ahash::RandomState>,
+    /// How many lead to each remote.
+    towards: DashMap<SocketAddr, u32, ahash::RandomState>,
+    /// The most that may lead to one; 0 for any number.
+    most: AtomicU32,
 }
 
 #[derive(Debug)]
@@ -39,7 +45,26 @@ impl Loops {
         // Room for one: two connections seldom share a local port.
         let entry = Remote { address: remote, serves: Serves::Nobody };
         self.open.entry(local).or_insert_with(|| Vec::with_capacity(1)).push(entry);
+        *self.towards.entry(remote).or_default() += 1;
         Outgoing { table: Arc::clone(self), local, remote }
+    }
+
+    /// From now on, this many local ports are there for connections to one destination, if that is known.
+    pub fn limit(&self, ports: Option<u64>) {
+        let most = ports.map_or(0, |ports| (ports / 10 * 9).max(1));
+        self.most.store(u32::try_from(most).unwrap_or(u32::MAX), Relaxed);
+    }
+
+    /// Whether nine tenths of the local ports for this destination are in use. Near the end connect(2) tries them one by one
+    /// (`__inet_hash_connect` in the kernel): tens of thousands of probes for a connection that mostly fails.
+    pub fn crowds(&self, remote: SocketAddr) -> bool {
+        let most = self.most.load(Relaxed);
+        most > 0 && self.towards.get(&canonical(remote)).is_some_and(|open| *open >= most)
+    }
+
+    /// Connections to the destination that has most.
+    pub fn busiest(&self) -> u32 {
+        self.towards.iter().map(|open| *open).max().unwrap_or(0)
     }
 
     /// Whether a connection accepted from `peer` is one of ours.
@@ -100,6 +125,12 @@ impl Drop for Outgoing {
                 entry.remove();
             }
         }
+        if let Entry::Occupied(mut open) = self.table.towards.entry(self.remote) {
+            *open.get_mut() = open.get().saturating_sub(1);
+            if *open.get() == 0 {
+                open.remove();
+            }
+        }
     }
 }
 
@@ -134,6 +165,26 @@ mod tests {
         drop(open);
         assert!(!loops.leads_back(at("10.0.0.1:40000"), accepted, ours));
         assert!(loops.open.is_empty());
+    }
+
+    #[test]
+    fn nine_tenths_of_the_ports_to_a_destination_may_be_used() {
+        let loops = Arc::new(Loops::default());
+        let (busy, other) = (at("203.0.113.7:443"), at("203.0.113.7:80"));
+        let open = |n: u16| loops.register(at(&format!("10.0.0.1:{}", 40_000 + n)), at("[::ffff:203.0.113.7]:443"));
+        let mut held: Vec<_> = (0..89).map(open).collect();
+        loops.limit(Some(100));
+        assert!(!loops.crowds(busy), "89 are open");
+        held.push(open(89));
+        assert!(loops.crowds(busy) && !loops.crowds(other));
+        assert_eq!(loops.busiest(), 90);
+        loops.limit(None);
+        assert!(!loops.crowds(busy), "nobody knows how many there are");
+        loops.limit(Some(100));
+        held.pop();
+        assert!(!loops.crowds(busy));
+        drop(held);
+        assert_eq!((loops.busiest(), loops.towards.len()), (0, 0));
     }
 
     #[test]

@@ -56,6 +56,7 @@ pub(crate) async fn run(listener: TcpListener, index: usize, worker: Arc<Worker>
     // Who was refused a moment ago will be refused again, mostly: the others do not wait for that. Those who wait have their
     // seats: there are no more of them than `limits.connections`.
     let mut suspects = VecDeque::new();
+    let delay = worker.shared.guard.pressure.accept_delay();
     loop {
         let mut ready = tokio::select! {
             biased;
@@ -80,12 +81,18 @@ pub(crate) async fn run(listener: TcpListener, index: usize, worker: Arc<Worker>
         };
         // All of a turn are admitted before the first is looked at: most requests have arrived by then.
         let mut shortage = None;
-        for _ in 0..BATCH {
+        for turn in 0..BATCH {
             match accept() {
-                Ok((stream, peer)) => match admitted(stream, peer, index, &worker) {
-                    Some(admitted) if is_suspect(&admitted.0, &worker) => suspects.push_back(admitted),
-                    admitted => batch.extend(admitted),
-                },
+                Ok((stream, peer)) => {
+                    // The first has waited longest.
+                    if turn == 0 && delay.is_due(worker.shared.guard.clock.now()) {
+                        sys::silent_for(&stream).map(|waited| delay.record(waited)).unwrap_or_default();
+                    }
+                    match admitted(stream, peer, index, &worker) {
+                        Some(admitted) if is_suspect(&admitted.0, &worker) => suspects.push_back(admitted),
+                        admitted => batch.extend(admitted),
+                    }
+                }
                 Err(Errno::AGAIN) => {
                     ready.iter_mut().for_each(AsyncFdReadyGuard::clear_ready);
                     break;
@@ -185,6 +192,7 @@ fn admitted(
         limits: &rules.settings.limits,
         rate: &rules.connection_rate,
         book: &shared.guard.book,
+        pressure: &shared.guard.pressure,
         now: shared.guard.clock.now(),
         counters: &shared.counters,
         capacity: &shared.capacity,

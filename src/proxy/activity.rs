@@ -27,6 +27,11 @@ impl Activity {
         self.last.store(u64::try_from(self.made.elapsed().as_millis()).unwrap_or(u64::MAX), Relaxed);
     }
 
+    /// How long ago it was made.
+    pub(crate) fn age(&self) -> Duration {
+        self.made.elapsed()
+    }
+
     /// How long nothing has moved.
     pub(crate) fn idle(&self) -> Duration {
         self.made.elapsed().saturating_sub(Duration::from_millis(self.last.load(Relaxed)))
@@ -60,12 +65,12 @@ pub(crate) fn read(stream: &TcpStream, free: &mut [u8]) -> io::Result<usize> {
 }
 
 /// Bytes a connection may move before the others of its worker get their turn.
-const TURN: usize = 512 * 1024;
+const TURN: u32 = 512 * 1024;
 
 /// One connection's share of its worker.
 #[derive(Debug, Default)]
 pub(crate) struct Turn {
-    moved: usize,
+    moved: u32,
 }
 
 impl Turn {
@@ -82,7 +87,7 @@ impl Turn {
     }
 
     fn is_over(&mut self, bytes: usize) -> bool {
-        self.moved += bytes;
+        self.moved = self.moved.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
         let over = self.moved >= TURN;
         if over {
             self.moved = 0;

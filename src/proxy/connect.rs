@@ -13,8 +13,8 @@ use crate::guard::clients::Place;
 use crate::guard::failing::{self, Outcome};
 use crate::guard::{Client, Guard};
 use crate::http1::target::Host;
-use crate::net::close;
 use crate::net::loops::{Loops, Outgoing};
+use crate::net::{buffers, close};
 use crate::outcome::RequestEnd;
 use crate::proxy::dial::{Dialled, dial};
 use crate::proxy::policy::Destination;
@@ -159,8 +159,9 @@ async fn establish(
     visitor: &Visitor,
     attempt: &mut Attempt<'_>,
 ) -> Result<(Upstream, Duration), RequestEnd> {
-    let candidates = candidates(to, shared, visitor, attempt).await?;
-    if !shared.capacity.fits_upstream(&shared.counters) {
+    let mut candidates = candidates(to, shared, visitor, attempt).await?;
+    candidates.retain(|address| !shared.loops.crowds(*address));
+    if candidates.is_empty() || !shared.capacity.fits_upstream(&shared.counters) {
         return Err(RequestEnd::Overload);
     }
     shared.counters.upstreams_open.fetch_add(1, Relaxed);
@@ -173,6 +174,12 @@ async fn establish(
     if arrives_here(&dialled) && !visitor.policy(&shared.own.load(), shared).is_own_service(to, dialled.address) {
         close::abort(dialled.stream);
         return Err(RequestEnd::SelfTarget);
+    }
+    if shared.guard.pressure.is_anything_stuck() {
+        buffers::begin(&dialled.stream);
+    }
+    if let Some(most) = shared.guard.pressure.relief().buffer {
+        buffers::limit_sent(&dialled.stream, most);
     }
     let outgoing = Loops::register(&shared.loops, dialled.local, dialled.address);
     Ok((Upstream { stream: dialled.stream, outgoing, _open: open }, took))

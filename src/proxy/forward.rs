@@ -63,7 +63,7 @@ pub(crate) async fn exchange(
             limits: request::head_limits(visitor),
             stall: settings.timeouts.body,
             first_byte: settings.upstream.first_byte_timeout,
-            drain: &shared.drain,
+            shared,
         };
         match exchange.run(buffer).await {
             Ok(done) => return finished(client, upstream, done, asked.to, entry, visitor, buffer).await,
@@ -95,7 +95,7 @@ async fn finished(
         let tunnel = Tunnel::new(client, upstream, buffers, &settings.timeouts, entry, RequestEnd::Upgraded);
         return Next::Carry(tunnel);
     }
-    if done.keep_upstream && !shared.drain.begun() {
+    if done.keep_upstream && !shared.drain.begun() && shared.guard.pressure.relief().pool {
         worker.pool.keep(to.host, to.port, upstream, &settings.upstream, &shared.counters);
     } else {
         upstream.abort();

@@ -11,6 +11,7 @@ use rustix::net::{RecvFlags, recv};
 use tokio::sync::Notify;
 
 use crate::config::settings::Upstream as Limits;
+use crate::guard::pressure::Pressure;
 use crate::http1::target::Host;
 use crate::proxy::connect::Upstream;
 use crate::telemetry::Counters;
@@ -83,18 +84,20 @@ impl Pool {
         self.filled.notify_one();
     }
 
-    /// Closes what the origin has closed, and what has been idle for too long. Runs for ever; sleeps while the pool is empty.
-    pub(crate) async fn sweep(&self, counters: &Counters) {
+    /// Closes what the origin has closed, what has been idle for too long, and under pressure everything. Runs for ever;
+    /// sleeps while the pool is empty.
+    pub(crate) async fn sweep(&self, counters: &Counters, pressure: &Pressure) {
         loop {
             if self.idle.lock().count == 0 {
                 self.filled.notified().await;
             }
             tokio::time::sleep(SWEEP).await;
             let now = Instant::now();
+            let keeps = pressure.relief().pool;
             let mut closed = Vec::new();
             let mut shelves = self.idle.lock();
             shelves.by_destination.retain(|_, shelf| {
-                closed.extend(shelf.extract_if(.., |idle| now >= idle.until || !is_quiet(&idle.upstream)));
+                closed.extend(shelf.extract_if(.., |idle| !keeps || now >= idle.until || !is_quiet(&idle.upstream)));
                 !shelf.is_empty()
             });
             shelves.count = shelves.count.saturating_sub(closed.len());

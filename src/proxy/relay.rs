@@ -18,13 +18,14 @@ use crate::http1::body::{Body, BodyError, Decoder};
 use crate::http1::chunked;
 use crate::http1::head::{HeadLimits, Response, Scan, Version, offered};
 use crate::http1::rewrite::{self, ToClient};
+use crate::net::buffers::{self, Shown};
 use crate::outcome::RequestEnd;
 use crate::proxy::activity::{Activity, Turn, read};
 use crate::proxy::buffer::{BLOCK, Buffer, SMALL_READ};
 use crate::proxy::ledger::RequestEntry;
 use crate::proxy::presence;
 use crate::proxy::request::Asked;
-use crate::proxy::shared::Drain;
+use crate::proxy::shared::Shared;
 use crate::telemetry::clock;
 
 /// Interim answers (1xx) passed on before one that is final.
@@ -43,8 +44,9 @@ pub(crate) struct Exchange<'a> {
     pub(crate) stall: Duration,
     /// From the end of the request to the first byte of the answer.
     pub(crate) first_byte: Duration,
-    /// When the gateway stops, this is the connection's last answer; when its time is over, it is cut.
-    pub(crate) drain: &'a Drain,
+    /// When the gateway stops, this is the connection's last answer; when its time is over, it is cut. Under pressure it
+    /// may be either too.
+    pub(crate) shared: &'a Shared,
 }
 
 /// How far an exchange has come; both directions look at it.
@@ -102,8 +104,18 @@ impl Exchange<'_> {
             biased;
             end = there => Err(self.broken(end)),
             done = back => done,
-            () = self.drain.wait_for_cut() => Err(self.broken(RequestEnd::Drained)),
+            end = self.shared.drain.wait_until(|| self.cut(&progress)) => Err(self.broken(end)),
         }
+    }
+
+    /// Whether somebody else ends it, and as what. A wait for the origin's first byte is no standstill.
+    fn cut(&self, progress: &Progress) -> Option<RequestEnd> {
+        if self.shared.drain.is_over() {
+            return Some(RequestEnd::Drained);
+        }
+        let moves = self.entry.is_answered() || !progress.uploaded.load(Relaxed);
+        let allowed = self.shared.guard.pressure.relief().stall.filter(|_| moves);
+        self.shared.reaps(progress.activity.idle(), allowed, self.entry.peer().ip()).then_some(RequestEnd::Stalled)
     }
 
     /// The client's side of the exchange: what has come of the request, the rest of the body, then only whether the client stays. Ends with what breaks
@@ -256,10 +268,13 @@ impl Exchange<'_> {
         to: Body,
         progress: &Progress,
     ) -> Result<(), Broken> {
-        let (mut most, mut turn) = (BLOCK, Turn::default());
+        let (mut most, mut turn, mut shown) = (BLOCK, Turn::default(), Shown::default());
         loop {
             if !outbound.is_empty() {
                 let waited = self.send_down(&outbound, answer, progress).await?;
+                if shown.took(outbound.len(), || progress.activity.age()) {
+                    buffers::widen(self.upstream, self.shared.guard.pressure.relief().buffer);
+                }
                 outbound.clear();
                 // A slow reader: what we hold for it stays small from here on.
                 most = if waited { SMALL_READ } else { (most * 2).min(BLOCK) };
@@ -334,6 +349,7 @@ impl Exchange<'_> {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     waited = true;
                     rests.rest();
+                    let _stands = self.shared.guard.pressure.stands();
                     progress.activity.wait(self.stall, to, Interest::WRITABLE).await?;
                 }
                 Err(error) => return Err(error),
@@ -353,7 +369,8 @@ impl Exchange<'_> {
         };
         // A client that is still sending will not be read to the end: it must know.
         let uploaded = progress.uploaded.load(Relaxed);
-        let keep_alive = self.asked.keep_alive && uploaded && !self.drain.begun() && body != Body::UntilClose;
+        let last = self.shared.drain.begun() || self.shared.guard.pressure.relief().keep_alive == Some(Duration::ZERO);
+        let keep_alive = self.asked.keep_alive && uploaded && !last && body != Body::UntilClose;
         ToClient { body, keep_alive, upgrade: response.status == 101 }
     }
 

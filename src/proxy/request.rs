@@ -11,6 +11,7 @@ use rustix::net::{RecvFlags, recv};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::guard::Moment;
 use crate::http1::body::Body;
 use crate::http1::head::{HeadError, HeadLimits, Request, Scan, Version};
 use crate::http1::rewrite;
@@ -19,7 +20,7 @@ use crate::proxy::accept::Arrival;
 use crate::proxy::buffer::Buffer;
 use crate::proxy::policy::{Destination, Verdict};
 use crate::proxy::refuse::Reply;
-use crate::proxy::shared::{Visitor, Worker};
+use crate::proxy::shared::{Shared, Visitor, Worker};
 
 /// Bytes asked of the kernel at once while a head is read: more would be body, which may wait.
 const READ: usize = 16 * 1024;
@@ -104,7 +105,7 @@ pub(crate) async fn next(
                 Ok(n) if n > 0 => Ok(()),
                 _ => Err(ConnectionEnd::Empty),
             },
-            () = worker.shared.drain.wait() => {
+            () = no_longer(worker, first.is_none()) => {
                 // What the kernel has and the reactor has not told yet came before the end.
                 let unheard = |free: &mut [u8]| Ok(recv(&*stream, free, RecvFlags::DONTWAIT)?.1);
                 let come = buffer.fill(READ, unheard).is_ok_and(|n| n > 0);
@@ -139,6 +140,18 @@ pub(crate) async fn next(
             _ => return Err(ConnectionEnd::Served),
         }
     }
+}
+
+/// Waits until nothing more is to be waited for: the gateway stops or, on a kept connection, pressure has no more patience.
+fn no_longer(worker: &Worker, kept: bool) -> impl Future<Output = ()> + Send {
+    let Shared { drain, guard, .. } = &*worker.shared;
+    // The first request of a connection has only just been expected.
+    let since = if kept { guard.clock.now() } else { Moment::from_millis(u64::MAX) };
+    drain.wait_until(move || {
+        let patience = worker.shared.guard.pressure.relief().keep_alive;
+        let tired = patience.is_some_and(|patience| worker.shared.guard.clock.now().since(since) > patience);
+        (worker.shared.drain.begun() || tired).then_some(())
+    })
 }
 
 fn is_blank(bytes: &[u8]) -> bool {

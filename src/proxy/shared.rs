@@ -1,8 +1,9 @@
 //! What all connections share; nothing else is global.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
@@ -105,6 +106,16 @@ impl Shared {
     pub(crate) fn is_lean(&self) -> bool {
         self.lean_close.load(Relaxed)
     }
+
+    /// Whether pressure ends what has stood still for so long, and counts it if so. Exempt clients are not its business.
+    pub(crate) fn reaps(&self, stood: Duration, allowed: Option<Duration>, peer: IpAddr) -> bool {
+        let reaps = allowed.is_some_and(|allowed| stood >= allowed)
+            && !self.rules.load().settings.clients.exempts(peer.to_canonical());
+        if reaps {
+            self.guard.pressure.reaped.fetch_add(1, Relaxed);
+        }
+        reaps
+    }
 }
 
 /// A worker: a thread with its own runtime, its own listener sockets and its own idle upstreams.
@@ -198,27 +209,38 @@ impl Drain {
         Arc::clone(&self.begun)
     }
 
+    /// Whether what still runs is to end.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Relaxed)
+    }
+
+    /// Wakes everything that waits here: what it waits for may be true now.
+    pub fn look_again(&self) {
+        self.changed.notify_waiters();
+    }
+
     /// Waits until it begins.
     pub fn wait(&self) -> impl Future<Output = ()> + Send {
-        self.wait_for(&self.begun)
+        self.wait_until(|| self.begun().then_some(()))
     }
 
     /// Waits until its time is over.
     pub fn wait_for_cut(&self) -> impl Future<Output = ()> + Send {
-        self.wait_for(&self.over)
+        self.wait_until(|| self.is_over().then_some(()))
     }
 
     #[expect(
         clippy::manual_async_fn,
         reason = "an async fn holds its arguments twice, and every connection waits here"
     )]
-    fn wait_for<'a>(&'a self, flag: &'a AtomicBool) -> impl Future<Output = ()> + Send + 'a {
+    /// Waits for an answer to this question, which is asked at every change, and once a second under pressure.
+    pub fn wait_until<T>(&self, ready: impl Fn() -> Option<T> + Send) -> impl Future<Output = T> + Send {
         async move {
             loop {
-                // Created before the flag is read: a change in between is not missed.
+                // Created before the question is asked: a change in between is not missed.
                 let changed = self.changed.notified();
-                if flag.load(Relaxed) {
-                    return;
+                if let Some(answer) = ready() {
+                    return answer;
                 }
                 changed.await;
             }

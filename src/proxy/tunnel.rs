@@ -17,6 +17,8 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::config::settings::Timeouts;
+use crate::guard::pressure::Level;
+use crate::net::buffers::{self, Shown};
 use crate::net::close;
 use crate::outcome::{ConnectionEnd, RequestEnd};
 use crate::proxy::activity::{Activity, Turn};
@@ -117,6 +119,9 @@ impl Tunnel {
     ) -> Box<Self> {
         // The one thing that may last for hours without a word: a client that has vanished meanwhile is to be found.
         socket2::SockRef::from(&client).set_keepalive(true).unwrap_or_default();
+        if entry.worker.shared.guard.pressure.is_anything_stuck() {
+            buffers::begin(&client);
+        }
         let (there, back) = (Pump::new(Way::There, early), Pump::new(Way::Back, first_answer));
         let (idle, half_closed) = (timeouts.tunnel_idle, timeouts.half_closed.min(timeouts.tunnel_idle));
         Box::new(Self {
@@ -148,6 +153,9 @@ impl Tunnel {
                 })
                 .await
             };
+            for _ in [&tunnel.there, &tunnel.back].into_iter().filter(|pump| pump.stuck) {
+                open.0.shared.guard.pressure.stands_still(false);
+            }
             if end == tunnel.end && tunnel.there.cut {
                 // What the upstream took no more of must not turn the end of its answer into a reset.
                 tunnel.upstream.abort();
@@ -184,7 +192,17 @@ impl Tunnel {
                 Poll::Pending => {}
             }
         }
-        let limit = if there.finished || back.finished { *half_closed } else { *idle };
+        let (shared, limit) =
+            (&entry.worker.shared, if there.finished || back.finished { *half_closed } else { *idle });
+        if shared.guard.pressure.level() > Level::Calm {
+            // Bytes that nobody takes pin more than silence does.
+            let stuck = there.stuck || back.stuck;
+            let pressure = &shared.guard.pressure;
+            let allowed = if stuck { pressure.relief().stall } else { Some(pressure.tunnel_idle(limit)) };
+            if shared.reaps(activity.idle(), allowed, entry.peer().ip()) {
+                return Poll::Ready(RequestEnd::Stalled);
+            }
+        }
         while clock.as_mut().poll(cx).is_ready() {
             let left = limit.saturating_sub(activity.idle());
             if left.is_zero() {
@@ -244,6 +262,10 @@ struct Pump {
     /// Bytes to read at once.
     most: usize,
     turn: Turn,
+    /// Whether the receiver takes what comes: see [`buffers`].
+    shown: Shown,
+    /// The receiver takes nothing at the moment, and is counted as such.
+    stuck: bool,
     /// The sender has closed its side, and the receiver has been told; or it was cut.
     finished: bool,
     /// The receiver takes no more. It may have said all it had to say: the other direction goes on to its own end.
@@ -252,7 +274,16 @@ struct Pump {
 
 impl Pump {
     fn new(way: Way, pending: Buffer) -> Self {
-        Self { way, pending, most: SMALL_READ, turn: Turn::default(), finished: false, cut: false }
+        Self {
+            way,
+            pending,
+            most: SMALL_READ,
+            turn: Turn::default(),
+            shown: Shown::default(),
+            stuck: false,
+            finished: false,
+            cut: false,
+        }
     }
 
     /// Moves what can be moved. Ready once, when the sender has finished or a connection is broken. `last`: the other direction
@@ -266,7 +297,7 @@ impl Pump {
         activity: &Activity,
         last: bool,
     ) -> Poll<Result<(), RequestEnd>> {
-        let Self { way, pending, most, turn, finished, cut } = self;
+        let Self { way, pending, most, turn, shown, stuck, finished, cut } = self;
         if *finished {
             return Poll::Pending;
         }
@@ -276,8 +307,14 @@ impl Pump {
                     // A slow reader: what we hold for it stays small from here on.
                     *most = SMALL_READ;
                     pending.rest();
+                    if !std::mem::replace(stuck, true) {
+                        entry.worker.shared.guard.pressure.stands_still(true);
+                    }
                     return Poll::Pending;
                 };
+                if std::mem::replace(stuck, false) {
+                    entry.worker.shared.guard.pressure.stands_still(false);
+                }
                 let Ok(n) = written else {
                     *pending = Buffer::default();
                     (*finished, *cut) = (true, true);
@@ -286,6 +323,9 @@ impl Pump {
                 pending.consume(n);
                 way.wrote(entry, n);
                 activity.touch();
+                if shown.took(n, || activity.age()) {
+                    buffers::widen(from.as_ref(), entry.worker.shared.guard.pressure.relief().buffer);
+                }
             }
             let n = ready!(pending.poll_fill(cx, *most, from)).map_err(|_| way.reader_broken())?;
             if n == 0 {

@@ -22,6 +22,7 @@ mod limits;
 #[cfg(feature = "tools")]
 mod load;
 mod patience;
+mod pressure;
 #[cfg(feature = "tools")]
 mod replay;
 mod rig;

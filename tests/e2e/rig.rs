@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -32,6 +33,11 @@ impl Rig {
     ///
     /// Everybody is answered, however often they are refused, if these lines have no `[guard]`.
     pub(crate) fn with(origins: &[SocketAddr], more: &str) -> Self {
+        Self::on(Path::new("/"), origins, more)
+    }
+
+    /// The same on a box whose kernel's figures are below `root`.
+    pub(crate) fn on(root: &Path, origins: &[SocketAddr], more: &str) -> Self {
         let ladder = if more.contains("[guard]") { "" } else { "[guard]\nladder = \"answer\"\n" };
         let allow: Vec<_> = origins.iter().map(|origin| format!("\"{origin}\"")).collect();
         let folder = tempfile::tempdir().unwrap();
@@ -43,7 +49,7 @@ impl Rig {
             allow.join(", ")
         );
         let settings = Settings::from_toml(&text).unwrap_or_else(|problems| panic!("{problems}\n{text}"));
-        let gateway = Gateway::start(settings).unwrap();
+        let gateway = Gateway::start_on(settings, root).unwrap();
         let proxy = gateway.listeners[0];
         Self { gateway, folder, proxy }
     }

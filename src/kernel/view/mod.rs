@@ -81,6 +81,15 @@ pub struct KernelView {
     pub tcp_memory_limits: Option<[u64; 3]>,
     /// Counters since boot.
     pub tcp_ext: TcpExt,
+    /// `MemTotal` of `/proc/meminfo`, in bytes.
+    pub ram: Option<u64>,
+    /// How many local ports there are for connections to one destination (`net.ipv4.ip_local_port_range`; of IPv6 too).
+    pub ephemeral_ports: Option<u64>,
+    /// Share of the last ten seconds in which somebody waited for memory, in hundredths of a percent (`some avg10` of
+    /// `/proc/pressure/memory`, Linux 4.20).
+    pub memory_stall: Option<u32>,
+    /// The same for the CPU.
+    pub cpu_stall: Option<u32>,
     /// Open descriptors of this process.
     pub descriptors: Option<u64>,
     /// `RLIMIT_NOFILE` of this process (soft).

@@ -1,6 +1,6 @@
 //! The formats of the proc files: bytes in, numbers out.
 //!
-//! Owns: slabinfo, sockstat, netstat and the sysctls, as text. Called by: [`super::sources`].
+//! Owns: slabinfo, sockstat, netstat, meminfo, pressure and the sysctls, as text. Called by: [`super::sources`].
 //! Never: panics, allocates, or takes a missing number for zero. Everything is found by its name, never by its place.
 
 use super::{CACHES, Slab};
@@ -83,4 +83,20 @@ pub(super) fn sysctl<const N: usize>(text: &[u8]) -> Option<[u64; N]> {
         *value = words.next().and_then(number)?;
     }
     words.next().is_none().then_some(values)
+}
+
+/// `MemTotal` of meminfo (fs/proc/meminfo.c), in bytes.
+pub(super) fn total_memory(text: &[u8]) -> Option<u64> {
+    let mut words = words(line(text, "MemTotal:")?).skip(1);
+    let kilobytes = words.next().and_then(number)?;
+    (words.next() == Some(b"kB")).then(|| kilobytes.checked_mul(1024))?
+}
+
+/// `some avg10` of a pressure file (Documentation/accounting/psi.rst), in hundredths of a percent.
+pub(super) fn stall(text: &[u8]) -> Option<u32> {
+    let percent = words(line(text, "some")?).find_map(|word| word.strip_prefix(b"avg10="))?;
+    let (whole, hundredths) = percent.split_at_checked(percent.iter().position(|byte| *byte == b'.')?)?;
+    let hundredths = hundredths.get(1..).filter(|digits| digits.len() == 2)?;
+    let value = number(whole)?.checked_mul(100)?.checked_add(number(hundredths)?)?;
+    u32::try_from(value).ok().filter(|value| *value <= 10_000)
 }

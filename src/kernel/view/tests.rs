@@ -49,6 +49,8 @@ fn linux_6_18_is_read_whole() {
     assert_eq!(view.tcp_memory_limits, Some([287_898, 383_867, 575_796].map(bytes)));
     assert_eq!(view.orphan_limit, Some(131_072));
     assert_eq!(view.time_wait_limit, Some(131_072));
+    assert_eq!((view.ram, view.ephemeral_ports), (Some(49_135_360 * 1024), Some(28_232)));
+    assert_eq!((view.memory_stall, view.cpu_stall), (Some(0), Some(9_948)));
     assert_eq!(view.descriptors, Some(4));
     assert_eq!(view.descriptor_limit, rustix::process::getrlimit(rustix::process::Resource::Nofile).current);
     assert_eq!(view.tcp_ext.time_wait_overflows, Some(0));
@@ -87,6 +89,7 @@ fn linux_6_1_in_a_storm() {
         syn_cookies: Some(906),
     };
     assert_eq!(view.tcp_ext, tcp_ext);
+    assert_eq!((view.memory_stall, view.cpu_stall), (Some(3_107), Some(6_420)));
     assert_eq!(view.absent, []);
 }
 
@@ -113,7 +116,7 @@ fn linux_2_6_32_has_counters_to_come() {
         syn_cookies: None,
     };
     assert_eq!(view.tcp_ext, tcp_ext);
-    assert_eq!(absent(&view), ["/proc/net/netstat"]);
+    assert_eq!(absent(&view), ["/proc/net/netstat", "/proc/pressure/memory", "/proc/pressure/cpu"]);
     let why = &view.absent[0].why;
     assert!(why.contains("TCPTimeWaitOverflow, TCPReqQFullDoCookies"), "{why}");
 }
@@ -124,7 +127,7 @@ fn without_slabinfo_and_ipv6_the_rest_is_read() {
     assert_eq!(view.slab, []);
     assert_eq!(view.sockets.inuse_v4, Some(7));
     assert_eq!(view.sockets.inuse_v6, None);
-    assert_eq!(absent(&view), ["/proc/slabinfo", "/proc/net/sockstat6"]);
+    assert_eq!(absent(&view), ["/proc/slabinfo", "/proc/net/sockstat6", "/proc/pressure/memory", "/proc/pressure/cpu"]);
     let why = &view.absent[0].why;
     assert!(why.contains("CAP_DAC_READ_SEARCH"), "{why}");
 }
@@ -157,6 +160,10 @@ fn garbage_is_absent_and_never_zero() {
             "/proc/sys/net/ipv4/tcp_mem",
             "/proc/sys/net/ipv4/tcp_max_orphans",
             "/proc/sys/net/ipv4/tcp_max_tw_buckets",
+            "/proc/sys/net/ipv4/ip_local_port_range",
+            "/proc/meminfo",
+            "/proc/pressure/memory",
+            "/proc/pressure/cpu",
             "/proc/self/fd",
         ]
     );
@@ -275,7 +282,23 @@ fn word() -> impl Strategy<Value = String> {
     ]
 }
 
+#[test]
+fn a_stall_is_a_percentage_with_two_digits() {
+    let stall = |text: &str| parse::stall(text.as_bytes());
+    assert_eq!(stall("some avg10=0.07 avg60=1.00\nfull avg10=9.00"), Some(7));
+    assert_eq!(stall("full avg10=9.00\nsome avg60=2.00 avg10=100.00"), Some(10_000));
+    for odd in
+        ["", "full avg10=1.00", "some avg10=1", "some avg10=1.5", "some avg10=-1.00", "some avg10=99999999999.00"]
+    {
+        assert_eq!(stall(odd), None, "{odd}");
+    }
+    assert_eq!(parse::total_memory(b"MemFree: 1 kB\nMemTotal: 3 kB\n"), Some(3_072));
+    assert_eq!(parse::total_memory(b"MemTotal: 18446744073709551615 kB\n"), None);
+}
+
 fn parse_all(text: &[u8]) {
+    parse::total_memory(text);
+    parse::stall(text);
     parse::slabinfo(text, 4096);
     parse::pair(text, "TCP:", "inuse");
     parse::column(text, "TcpExt:", "inuse");
