@@ -240,6 +240,10 @@ impl Gateway {
         self.fence = thread;
         let kernel: Arc<ArcSwapOption<KernelView>> = Arc::default();
         let board = Arc::new(self.board(Arc::clone(&kernel), token));
+        let (shared, listeners) = (Arc::clone(&self.shared), self.listeners.clone());
+        self.start_thread("memory".to_owned(), move |runtime| {
+            runtime.spawn(control::memory::run(shared, listeners));
+        })?;
         let shared = Arc::clone(&self.shared);
         self.start_thread("control".to_owned(), move |runtime| {
             let _entered = runtime.enter();
@@ -258,6 +262,7 @@ impl Gateway {
 
     fn board(&self, kernel: Arc<ArcSwapOption<KernelView>>, token: Result<Token, String>) -> Board {
         let (shared, limits) = (Arc::clone(&self.shared), Arc::clone(&self.shared));
+        let memory = Arc::clone(&self.shared.guard);
         Board {
             counters: Arc::clone(&self.counters),
             kernel,
@@ -270,7 +275,7 @@ impl Gateway {
             access: self.shared.access.clone(),
             guard: Arc::clone(&self.shared.guard),
             token,
-            kernel_bytes: Arc::new(|_| None),
+            kernel_bytes: Arc::new(move |client| memory.memory.of(client, memory.clock.now())),
             limits: Arc::new(move || {
                 let rules = limits.rules.load();
                 let limit = rules.settings.limits.clients_tracked as u64;

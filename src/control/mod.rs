@@ -3,6 +3,7 @@
 //! Owns: the tick. Called by: the gateway, on the control thread. Never: waits for a connection, nor is waited for.
 
 pub(crate) mod fences;
+pub(crate) mod memory;
 mod pressure;
 
 use std::sync::Arc;

@@ -4,17 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use super::ladder::Class;
+
 /// What a held connection costs the kernel, in bytes: an accepted socket with its inode, file and dentry (2,521 + 862 + 446
 /// measured on Linux 6.18, in slab objects with their slack) and the state it would have in the reactor's place.
 pub const HOLD_BYTES: u64 = 4_096;
 /// The first held answer is late by this; each further one in a row by twice the time.
 const FIRST: Duration = Duration::from_millis(250);
-/// At most so many doublings: 8 s.
+/// At most so many doublings: 8 s for what only programs ask for, 1 s for what a page may.
 const DOUBLINGS: u32 = 5;
+const DOUBLINGS_OF_PAGES: u32 = 2;
 
 /// How late the n-th answer in a row (from 0) is.
-pub fn lateness(row: u32) -> Duration {
-    FIRST * (1 << row.min(DOUBLINGS))
+pub fn lateness(class: Class, row: u32) -> Duration {
+    FIRST * (1 << row.min(if class.is_a_programs() { DOUBLINGS } else { DOUBLINGS_OF_PAGES }))
 }
 
 /// How many answers are held.
@@ -69,6 +72,7 @@ mod tests {
     use std::time::Duration;
 
     use super::{HOLD_BYTES, Holds, lateness};
+    use crate::guard::ladder::Class;
 
     #[test]
     fn the_budget_is_kept_and_given_back() {
@@ -82,9 +86,10 @@ mod tests {
     }
 
     #[test]
-    fn lateness_doubles_to_eight_seconds() {
-        let late: Vec<_> = (0..8).map(|row| lateness(row).as_millis()).collect();
-        assert_eq!(late, [250, 500, 1_000, 2_000, 4_000, 8_000, 8_000, 8_000]);
-        assert_eq!(lateness(u32::MAX), Duration::from_secs(8));
+    fn lateness_doubles_to_eight_seconds_and_to_one_for_pages() {
+        let late = |class| (0..8).map(|row| lateness(class, row).as_millis()).collect::<Vec<_>>();
+        assert_eq!(late(Class::SelfTarget), [250, 500, 1_000, 2_000, 4_000, 8_000, 8_000, 8_000]);
+        assert_eq!(late(Class::Denied), [250, 500, 1_000, 1_000, 1_000, 1_000, 1_000, 1_000]);
+        assert_eq!(lateness(Class::Malformed, u32::MAX), Duration::from_secs(8));
     }
 }

@@ -47,6 +47,8 @@ pub struct Guard {
     pub pressure: Pressure,
     /// Whether connections may be dropped without a word (`CAP_NET_ADMIN`).
     pub may_drop: bool,
+    /// Whose the kernel's memory is.
+    pub memory: attribution::Memory,
     /// Who is kept out in the kernel.
     pub fences: fence::Register,
     /// Refusals that would have been stalled, had it not been told to observe only.
@@ -87,6 +89,7 @@ impl Guard {
             failing: Failing::default(),
             holds: Arc::default(),
             pressure: Pressure::default(),
+            memory: attribution::Memory::default(),
             fences: fence::Register::default(),
             may_drop,
             observed: AtomicU64::new(0),
@@ -109,7 +112,7 @@ impl Guard {
             self.observed.fetch_add(1, Relaxed);
             return Manner::Answer;
         }
-        let droppable = refusal.whole && class.may_be_dropped();
+        let droppable = refusal.whole && class.is_a_programs();
         if self.may_drop && droppable && settings.stall != StallChoice::Hold {
             return Manner::Drop;
         }
@@ -117,7 +120,7 @@ impl Guard {
             return Manner::Answer;
         }
         match self.holds.take(settings.hold_memory) {
-            Some(hold) => Manner::Hold(hold, lateness(row)),
+            Some(hold) => Manner::Hold(hold, lateness(class, row)),
             None => Manner::Answer,
         }
     }

@@ -208,6 +208,10 @@ fn admitted(
             return None;
         }
     };
+    if shared.guard.fences.is_by_filter() {
+        // It has inherited the listener's program, which would be run over every segment, and live as long as it does.
+        socket2::SockRef::from(&stream).detach_filter().unwrap_or_default();
+    }
     let client = Arc::clone(&seat.client);
     entry.sit(seat);
     // A client over its limit gets its answer, but not the patience of the others.

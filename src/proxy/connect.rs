@@ -13,7 +13,7 @@ use crate::guard::clients::Place;
 use crate::guard::failing::{self, Outcome};
 use crate::guard::{Client, Guard};
 use crate::http1::target::Host;
-use crate::net::loops::{Loops, Outgoing};
+use crate::net::loops::{Loops, Outgoing, Serves};
 use crate::net::{buffers, close};
 use crate::outcome::RequestEnd;
 use crate::proxy::dial::{Dialled, dial};
@@ -44,6 +44,11 @@ impl Upstream {
         self.outgoing.remote
     }
 
+    /// Whose it is from now on.
+    pub(crate) fn serves(&self, whom: Serves) {
+        self.outgoing.serves(whom);
+    }
+
     /// Closes with a reset: see [`close::abort`].
     pub(crate) fn abort(self) {
         close::abort(self.stream);
@@ -60,6 +65,7 @@ pub(crate) fn pooled(to: &Destination, worker: &Worker, visitor: &Visitor) -> Op
         upstream.abort();
         return None;
     }
+    upstream.serves(Serves::Client(visitor.key()));
     Some(upstream)
 }
 
@@ -182,6 +188,7 @@ async fn establish(
         buffers::limit_sent(&dialled.stream, most);
     }
     let outgoing = Loops::register(&shared.loops, dialled.local, dialled.address);
+    outgoing.serves(Serves::Client(visitor.key()));
     Ok((Upstream { stream: dialled.stream, outgoing, _open: open }, took))
 }
 

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use crate::config::settings::Upstream as Limits;
 use crate::guard::pressure::Pressure;
 use crate::http1::target::Host;
+use crate::net::loops::Serves;
 use crate::proxy::connect::Upstream;
 use crate::telemetry::Counters;
 
@@ -72,6 +73,7 @@ impl Pool {
             upstream.abort();
             return;
         }
+        upstream.serves(Serves::Nobody);
         let shelf = shelves.by_destination.entry((host, port)).or_default();
         if shelf.len() >= limits.idle_per_host {
             upstream.abort();

@@ -161,11 +161,16 @@ impl Visitor {
         if self.over_limit.is_some() {
             return self.over_limit;
         }
-        let allowed = self.is_exempt() || self.rules.request_rate.allows(ClientKey::new(self.peer.ip()));
+        let allowed = self.is_exempt() || self.rules.request_rate.allows(self.key());
         (!allowed).then_some(RequestEnd::RateLimited)
     }
 
     /// Whether its client is never limited.
+    /// What it is limited and counted by.
+    pub(crate) fn key(&self) -> ClientKey {
+        ClientKey::new(self.peer.ip())
+    }
+
     pub(crate) fn is_exempt(&self) -> bool {
         self.rules.settings.clients.exempts(self.peer.ip())
     }

@@ -11,8 +11,13 @@ mod tests;
 use std::cmp::Reverse;
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use ahash::AHashMap;
+use arc_swap::ArcSwapOption;
+
+use super::Moment;
 
 use crate::kernel::diag::{Entry, Kind};
 use crate::kernel::view::KernelView;
@@ -20,6 +25,8 @@ use crate::net::ClientKey;
 use crate::net::loops::{Loops, Serves};
 pub use reclaim::{AT_ONCE, Reclaim};
 
+/// Whoever looks at the status looks again, mostly.
+pub const WANTED: Duration = Duration::from_secs(30);
 /// Clients that are told apart. Those met later share one row.
 const CLIENTS: usize = 65_536;
 
@@ -172,6 +179,30 @@ pub struct SlabShare {
     pub ours: u64,
     /// All other bytes: other programs', other network namespaces', and what the caches keep free.
     pub others: u64,
+}
+
+/// What is known of whose the kernel's memory is, and whether anybody wants to know.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// The latest dump, added up; `None` while nobody asks.
+    pub latest: ArcSwapOption<Attribution>,
+    /// When somebody asked last, in milliseconds.
+    asked: AtomicU64,
+}
+
+impl Memory {
+    /// What this client's sockets cost the kernel, in bytes. `None` if that was not looked at lately: it will be, since it was
+    /// asked for.
+    pub fn of(&self, client: ClientKey, now: Moment) -> Option<u64> {
+        self.asked.fetch_max(now.millis(), Relaxed);
+        self.latest.load().as_ref().map(|latest| latest.of(client).bytes())
+    }
+
+    /// Whether somebody asked within the last [`WANTED`].
+    pub fn is_wanted(&self, now: Moment) -> bool {
+        let asked = self.asked.load(Relaxed);
+        asked > 0 && now.since(Moment::from_millis(asked)) < WANTED
+    }
 }
 
 /// The sockets of one dump, added up. At most 65,536 clients, about 9 MB.

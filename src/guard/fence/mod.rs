@@ -95,6 +95,11 @@ impl Register {
         self.rows.load_full()
     }
 
+    /// Whether a filter on the listeners does it.
+    pub fn is_by_filter(&self) -> bool {
+        self.backend.load().name == Some("socket-filter")
+    }
+
     /// Counts SYNs that were dropped.
     pub fn dropped(&self, syns: u64) {
         self.syns.fetch_add(syns, Relaxed);

@@ -82,17 +82,17 @@ impl Class {
         }
     }
 
-    /// Whether a storm of it may be met with silence. Not failing destinations: a page may name a dead host twenty times, and
-    /// a browser that hears nothing waits for minutes, with one of its 32 sockets each time, until none is left for good
-    /// requests. Late answers slow a storm as well, and set the sockets free.
-    pub const fn may_be_dropped(self) -> bool {
-        !matches!(self, Self::Failing)
+    /// Whether only a broken program asks for it again and again, so that it may be met with silence. Pages do ask for what
+    /// is denied or dead, twenty times over (advertisements, a host that is down), and a browser that hears nothing waits for
+    /// minutes, with one of its 32 sockets each time, until none is left for good requests: these get their answers late.
+    pub const fn is_a_programs(self) -> bool {
+        matches!(self, Self::SelfTarget | Self::Malformed | Self::OverLimit)
     }
 
     /// Whether a storm of it may be kept out in the kernel. Not what the operator's policy denies: that it is asked for
     /// proves nothing. Not failing destinations: when the way to the internet is cut, everybody's fail.
     pub const fn may_be_fenced(self) -> bool {
-        matches!(self, Self::SelfTarget | Self::Malformed | Self::OverLimit)
+        self.is_a_programs()
     }
 }
 
