@@ -27,8 +27,8 @@ impl Level {
     /// From calm to critical.
     pub const ALL: [Self; 4] = [Self::Calm, Self::Elevated, Self::High, Self::Critical];
 
-    /// The signal that calls for it. Half of everything is there to be used; at 0.7 the growth of ten seconds of a storm
-    /// still fits above; the last tenth belongs to what is served already.
+    /// The signal that calls for it. Half of everything is there to be used; the last tenth belongs to what is served
+    /// already; between, those give who have most.
     pub const fn begins_at(self) -> f64 {
         match self {
             Self::Calm => 0.0,
