@@ -1,11 +1,14 @@
-//! Sockets of every kind, made by real connections; scoped to the listener's port, other programs do not disturb.
+//! Sockets of every kind, made by real connections. Each test has a listener's address of its own: sockets of others that
+//! have its port number, remnants among them, do not disturb, and are never ended.
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::time::Duration;
 
 use caps::{CapSet, Capability};
+use netlink_packet_sock_diag::constants::AF_INET6;
 use proptest::prelude::*;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, SockFilter, SockRef, Socket, Type};
@@ -15,30 +18,40 @@ use super::{Diag, Entry, Kind, Memory, Scope, State, Waiting};
 /// Long enough for any machine: what is looked at is what comes out, not when.
 const BUDGET: Duration = Duration::from_mins(1);
 
-fn port_of(listener: &TcpListener) -> u16 {
-    listener.local_addr().unwrap().port()
+fn listener() -> TcpListener {
+    static MADE: AtomicU8 = AtomicU8::new(1);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    TcpListener::bind(SocketAddr::from(([127, MADE.fetch_add(1, Relaxed), high, low], 0))).unwrap()
 }
 
-/// The sockets at this port.
-fn sockets_at(port: u16) -> Vec<Entry> {
+fn scope_of(listener: &TcpListener) -> Scope {
+    Scope::new([listener.local_addr().unwrap().port()], None)
+}
+
+/// The sockets of this scope at this address.
+fn told(scope: &Scope, at: SocketAddr) -> Vec<Entry> {
     let mut found = Vec::new();
-    let scope = Scope::new([port], None);
-    let dump = Diag::open().unwrap().dump(&scope, BUDGET, |entry| found.push(entry.clone())).unwrap();
+    let dump = Diag::open().unwrap().dump(scope, BUDGET, |entry| found.push(entry.clone())).unwrap();
     assert!(dump.complete && dump.odd == 0, "{dump:?}");
     assert_eq!(dump.sockets, u64::try_from(found.len()).unwrap());
+    found.retain(|entry| entry.local == at);
     found
 }
 
+fn sockets_of(listener: &TcpListener) -> Vec<Entry> {
+    told(&scope_of(listener), listener.local_addr().unwrap())
+}
+
 /// Looks until it is so: the kernel's timers and acknowledgements take their time.
-fn eventually(port: u16, what: &str, is_so: impl Fn(&[Entry]) -> bool) -> Vec<Entry> {
+fn eventually(listener: &TcpListener, what: &str, is_so: impl Fn(&[Entry]) -> bool) -> Vec<Entry> {
     for _ in 0..3000 {
-        let found = sockets_at(port);
+        let found = sockets_of(listener);
         if is_so(&found) {
             return found;
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-    panic!("{what}: {:#?}", sockets_at(port));
+    panic!("{what}: {:#?}", sockets_of(listener));
 }
 
 /// The kernel drops whatever comes for this socket from now on. Some kernels want `CAP_NET_ADMIN` for that.
@@ -68,8 +81,7 @@ fn write_until_full(mut stream: &TcpStream) {
 
 #[test]
 fn sockets_of_every_kind_are_told_apart() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = port_of(&listener);
+    let listener = listener();
     let mut expected = BTreeMap::new();
     let mut expect = |client: &TcpStream, state, kind| {
         expected.insert(client.local_addr().unwrap(), (state, kind));
@@ -132,7 +144,7 @@ fn sockets_of_every_kind_are_told_apart() {
     let kinds = |found: &[Entry]| -> BTreeMap<_, _> {
         found.iter().map(|entry| (entry.remote, (entry.state, entry.kind))).collect()
     };
-    let found = eventually(port, "every kind", |found| kinds(found) == expected);
+    let found = eventually(&listener, "every kind", |found| kinds(found) == expected);
     assert_eq!(found.len(), expected.len(), "each once");
 
     let of = |client: &TcpStream| found.iter().find(|entry| entry.remote == client.local_addr().unwrap()).unwrap();
@@ -146,7 +158,7 @@ fn sockets_of_every_kind_are_told_apart() {
     assert!(orphan.buffers() > u64::from(orphan.send_queue) && orphan.send_queue > 65536, "{orphan:?}");
     assert_eq!(orphan.inode, 0);
     // The FIN of the deaf client's connection is sent again and again.
-    eventually(port, "retransmits", |found| {
+    eventually(&listener, "retransmits", |found| {
         let mut again = found.iter().filter(|entry| matches!(entry.waiting, Some(Waiting::Retransmit(1..))));
         !is_deaf || again.any(|entry| entry.state == State::LastAck)
     });
@@ -159,16 +171,18 @@ fn ipv6_and_mapped_addresses_are_found() {
     listener.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)).into()).unwrap();
     listener.listen(8).unwrap();
     let listener: TcpListener = listener.into();
-    let port = port_of(&listener);
+    let port = listener.local_addr().unwrap().port();
     let connect = |host| {
         let client = TcpStream::connect((host, port)).unwrap();
         (listener.accept().unwrap(), client)
     };
-    let (_v4, _v6) = (connect("127.0.0.1"), connect("::1"));
-    let found = sockets_at(port);
-    let mut hosts: Vec<_> = found.iter().map(|entry| entry.remote.ip().to_string()).collect();
-    hosts.sort_unstable();
-    assert_eq!(hosts, ["127.0.0.1", "::1"]);
+    for ((_ours, peer), client) in [connect("127.0.0.1"), connect("::1")] {
+        let server = client.peer_addr().unwrap();
+        let found = told(&scope_of(&listener), server);
+        let found = found.iter().find(|entry| entry.remote == client.local_addr().unwrap()).unwrap();
+        assert_eq!(found.kind, Kind::Live);
+        assert_eq!(peer.is_ipv6(), found.id.family == AF_INET6, "both of an IPv6 socket");
+    }
 }
 
 #[test]
@@ -176,16 +190,19 @@ fn many_sockets_are_told_of_within_the_budget_and_none_without() {
     let hard = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: hard, maximum: hard }).unwrap();
     let many = usize::try_from(hard.unwrap_or(u64::MAX) / 4).unwrap_or(usize::MAX).min(5000);
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = listener();
     let pairs: Vec<_> = std::iter::repeat_with(|| pair(&listener)).take(many).collect();
-    let scope = Scope::new([port_of(&listener)], None);
+    let (scope, address) = (scope_of(&listener), listener.local_addr().unwrap());
     let mut diag = Diag::open().unwrap();
     for _ in 0..3 {
         let none = diag.dump(&scope, Duration::ZERO, |entry| panic!("{entry:?}")).unwrap();
         assert!(!none.complete && none.sockets == 0, "{none:?}");
         // What the first one left unread answers nothing now.
         let mut seen = ahash::AHashSet::new();
-        let all = diag.dump(&scope, BUDGET, |entry| assert!(seen.insert(entry.remote), "twice: {entry:?}")).unwrap();
+        let all = diag.dump(&scope, BUDGET, |entry| {
+            assert!(entry.local != address || seen.insert(entry.remote), "twice: {entry:?}");
+        });
+        let all = all.unwrap();
         assert!(all.complete && all.odd == 0, "{all:?}");
         assert_eq!(seen.len(), pairs.len());
     }
@@ -193,36 +210,31 @@ fn many_sockets_are_told_of_within_the_budget_and_none_without() {
 
 #[test]
 fn the_kernel_filters_as_we_would() {
-    let listeners: Vec<_> = std::iter::repeat_with(|| TcpListener::bind("127.0.0.1:0").unwrap()).take(5).collect();
+    let listeners: Vec<_> = std::iter::repeat_with(listener).take(5).collect();
     let _pairs: Vec<_> = listeners.iter().map(pair).collect();
-    let scope = Scope::new(listeners.iter().take(4).map(port_of), None);
-    let ports = |scope: &Scope| {
-        let mut ports = Vec::new();
-        let dump = Diag::open().unwrap().dump(scope, BUDGET, |entry| ports.push(entry.local.port())).unwrap();
-        assert!(dump.complete);
-        ports.retain(|port| listeners.iter().any(|listener| port_of(listener) == *port));
-        ports.sort_unstable();
-        ports
-    };
-    let all = ports(&Scope::everything());
-    assert_eq!(all.len(), 5);
-    let filtered = ports(&scope);
-    let wanted: Vec<_> = all.into_iter().filter(|port| *port != port_of(&listeners[4])).collect();
-    assert_eq!((filtered.len(), filtered), (4, wanted));
+    let addresses = listeners.iter().map(|listener| listener.local_addr().unwrap());
+    let (wanted, unwanted): (Vec<_>, Vec<_>) = addresses.enumerate().partition(|(n, _)| *n < 4);
+    let scope = Scope::new(wanted.iter().map(|(_, address)| address.port()), None);
+    for (_, address) in wanted {
+        assert_eq!(told(&scope, address).len(), 1);
+    }
+    for (_, address) in unwanted {
+        assert_eq!(told(&scope, address), []);
+        assert_eq!(told(&Scope::everything(), address).len(), 1);
+    }
     let none = Diag::open().unwrap().dump(&Scope::new([], None), BUDGET, |entry| panic!("{entry:?}")).unwrap();
     assert!(none.complete);
 }
 
 #[test]
 fn an_orphan_is_ended_and_only_it() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = port_of(&listener);
+    let listener = listener();
     let (mut client, mut ours) = pair(&listener);
     let (mut stopped, closed) = pair(&listener);
     write_until_full(&closed);
     drop(closed);
     let is_orphan = |entry: &Entry| entry.kind == Kind::Orphan;
-    let found = eventually(port, "an orphan", |found| found.iter().any(is_orphan));
+    let found = eventually(&listener, "an orphan", |found| found.iter().any(is_orphan));
     let orphan = found.iter().find(|entry| is_orphan(entry)).unwrap().id.clone();
 
     let mut diag = Diag::open().unwrap();
@@ -234,7 +246,7 @@ fn an_orphan_is_ended_and_only_it() {
             return;
         }
     }
-    let left = sockets_at(port);
+    let left = sockets_of(&listener);
     assert_eq!(left.len(), 1, "{left:#?}");
     assert_eq!(left[0].remote, client.local_addr().unwrap());
     // Its client is told, the other goes on.
@@ -247,10 +259,10 @@ fn an_orphan_is_ended_and_only_it() {
     assert_eq!((again.ended, again.refused), (0, 2));
     // Of more than one batch.
     let more: Vec<_> = std::iter::repeat_with(|| pair(&listener)).take(100).collect();
-    let found: Vec<_> = sockets_at(port).into_iter().map(|entry| entry.id).collect();
+    let found: Vec<_> = sockets_of(&listener).into_iter().map(|entry| entry.id).collect();
     let all = diag.destroy(&found).unwrap();
     assert_eq!((all.ended, all.refused), (101, 0));
-    assert_eq!(sockets_at(port), []);
+    assert_eq!(sockets_of(&listener), []);
     drop(more);
 }
 
@@ -259,15 +271,14 @@ fn without_the_right_no_socket_is_ended_and_it_is_said() {
     let without = std::thread::spawn(|| {
         // Of this thread only.
         caps::drop(None, CapSet::Effective, Capability::CAP_NET_ADMIN).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = listener();
         let (_client, _ours) = pair(&listener);
-        let scope = Scope::new([port_of(&listener)], None);
         let mut diag = Diag::open().unwrap();
         for _ in 0..2 {
-            let mut found = Vec::new();
-            let dump = diag.dump(&scope, BUDGET, |entry| found.push(entry.id.clone())).unwrap();
-            assert!(dump.complete && found.len() == 1, "{dump:?}");
-            let denied = diag.destroy(&found).unwrap_err();
+            let dump = diag.dump(&scope_of(&listener), BUDGET, |_| {}).unwrap();
+            assert!(dump.complete && dump.sockets > 0, "{dump:?}");
+            let ours: Vec<_> = sockets_of(&listener).into_iter().map(|entry| entry.id).collect();
+            let denied = diag.destroy(&ours).unwrap_err();
             assert_eq!(denied.kind(), ErrorKind::PermissionDenied);
             assert!(denied.to_string().contains("CAP_NET_ADMIN"), "{denied}");
         }
