@@ -34,7 +34,8 @@ pub struct Terms {
     pub pardon: Duration,
     /// Who could not be fenced, since the kernel had no room or refused, is left alone for so long.
     pub retry: Duration,
-    /// So many clients may be fenced, however few there are.
+    /// So many clients may be fenced, however few there are: fifty PCs with the same broken program, which is what happened,
+    /// and some more. Sixteen would leave the accept loop two thirds of an open-loop storm from fifty addresses.
     pub places: usize,
     /// And this share of those the client book knows, in percent: if the judgement were ever wrong, nineteen of twenty
     /// would not notice.
@@ -59,7 +60,7 @@ impl Default for Terms {
             proof: Duration::from_secs(5),
             pardon: Duration::from_mins(10),
             retry: Duration::from_secs(10),
-            places: 16,
+            places: 64,
             share: 5,
             margin: Duration::from_secs(5),
             telling: Duration::from_mins(1),
@@ -97,9 +98,9 @@ mod tests {
     }
 
     #[test]
-    fn the_cap_is_sixteen_or_one_of_twenty() {
+    fn the_cap_is_sixty_four_or_one_of_twenty() {
         let terms = Terms::default();
-        let caps: Vec<_> = [0, 1, 320, 340, 2_000, usize::MAX].into_iter().map(|known| terms.cap(known)).collect();
-        assert_eq!(caps, [16, 16, 16, 17, 100, MOST]);
+        let caps: Vec<_> = [0, 1, 1_280, 1_300, 2_000, usize::MAX].into_iter().map(|known| terms.cap(known)).collect();
+        assert_eq!(caps, [64, 64, 64, 65, 100, MOST]);
     }
 }

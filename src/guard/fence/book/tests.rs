@@ -262,21 +262,21 @@ fn who_gets_something_done_while_it_is_fenced_is_let_in() {
 #[test]
 fn the_worst_of_many_get_the_places() {
     let mut world = World::new();
-    let clients: Vec<_> = (1..=40).map(|n| client(&format!("10.0.1.{n}"))).collect();
+    let clients: Vec<_> = (1..=88).map(|n| client(&format!("10.0.1.{n}"))).collect();
     let seen: Vec<_> = clients.iter().zip(1..).map(|(client, n)| (*client, storm(1_000 + n))).collect();
     assert_eq!(world.seconds(4, &seen), []);
     let judgement = world.second(&seen);
-    assert_eq!(judgement.changes.len(), 16);
-    assert_eq!(judgement.changes[0].network().to_string(), "10.0.1.40/32");
-    assert_eq!(judgement.events.last(), Some(&Event::Full { waiting: 24, places: 16 }));
+    assert_eq!(judgement.changes.len(), 64);
+    assert_eq!(judgement.changes[0].network().to_string(), "10.0.1.88/32");
+    assert_eq!(judgement.events.last(), Some(&Event::Full { waiting: 24, places: 64 }));
     let rest = &seen[..24];
     assert_eq!(world.seconds(59, rest), [], "told once a minute");
-    assert!(world.seconds(1, rest).contains(&Event::Full { waiting: 24, places: 16 }));
+    assert!(world.seconds(1, rest).contains(&Event::Full { waiting: 24, places: 64 }));
     // A box with many more clients has more places.
-    let others = (0..1_000).map(|n| (client(&format!("10.1.{}.{}", n / 250, n % 250)), Rates::default()));
+    let others = (0..1_500).map(|n| (client(&format!("10.1.{}.{}", n / 250, n % 250)), Rates::default()));
     let judgement = world.after(1_000, rest.iter().copied().chain(others));
     let added = judgement.changes.iter().filter(|change| matches!(change, Change::Shut(..))).count();
-    assert_eq!(added, (1_024 / 20) - 16 - 27 + 16);
+    assert_eq!(added, (1_524 / 20) - 64);
 }
 
 #[test]
