@@ -14,6 +14,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, SockFilter, SockRef, Socket, Type};
 
 use super::{Diag, Entry, Kind, Memory, Scope, State, Waiting};
+use crate::kernel::namespace::in_a_network_of_its_own;
 
 /// Long enough for any machine: what is looked at is what comes out, not when.
 const BUDGET: Duration = Duration::from_mins(1);
@@ -79,8 +80,13 @@ fn write_until_full(mut stream: &TcpStream) {
     assert_eq!(full.unwrap().kind(), ErrorKind::WouldBlock);
 }
 
+/// A network has its own limit of remnants; in one that is shared others may have used it up.
 #[test]
 fn sockets_of_every_kind_are_told_apart() {
+    in_a_network_of_its_own(every_kind);
+}
+
+fn every_kind() {
     let listener = listener();
     let mut expected = BTreeMap::new();
     let mut expect = |client: &TcpStream, state, kind| {
