@@ -63,19 +63,30 @@ fn sockets(counters: &Counters) -> u64 {
 /// closed without a word, and opened again when they are needed.
 pub const LEAST_PATIENCE: Duration = Duration::from_millis(250);
 
+/// Silent connections that nobody is blamed for: two browsers may open as many ahead of need.
+pub const FEW_HEADS: u32 = 64;
+
 /// How long to wait for the first head of one more connection, while `client` heads of this client and `box_wide` of all
 /// are waited for: all of the time up to half of either limit, from there in proportion to the room that is left, and
-/// [`LEAST_PATIENCE`] at the limit and beyond.
+/// [`LEAST_PATIENCE`] at the limit and beyond. No time at all beyond the box's limit for a client that has more than
+/// [`FEW_HEADS`] of them: even the least patience with thousands that come in step would fill the table of connections.
 ///
-/// So silence never costs more than the limit, and who speaks at once is served however many are silent: 10,000 silent
-/// connections in a second, at the least patience, are 2,500 at a time.
+/// So silence never costs more than the limit, and who speaks at once is served however many are silent.
 pub fn patience(full: Duration, limits: &Limits, client: u32, box_wide: u32) -> Duration {
+    if box_wide >= limits.heads && client > FEW_HEADS {
+        return Duration::ZERO;
+    }
     let share = |waiting: u32, limit: u32| {
         let room = limit.saturating_sub(waiting).min(limit.div_ceil(2));
         full.mul_f64(f64::from(room) / f64::from(limit.div_ceil(2).max(1)))
     };
     let short = share(client, limits.client_heads).min(share(box_wide, limits.heads));
     short.max(LEAST_PATIENCE).min(full)
+}
+
+/// Whether silent connections are many, and mostly this client's: it can wait.
+pub fn fills_the_box(limits: &Limits, client: u32, box_wide: u32) -> bool {
+    box_wide >= limits.heads / 2 && client > FEW_HEADS
 }
 
 /// What becomes of a new connection.
@@ -154,7 +165,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{Capacity, LEAST_PATIENCE, LOOKUPS, patience};
+    use super::{Capacity, FEW_HEADS, LEAST_PATIENCE, LOOKUPS, patience};
     use crate::config::Settings;
 
     const FULL: Duration = Duration::from_secs(10);
@@ -170,7 +181,8 @@ mod tests {
         assert_eq!(of(0, all / 4 * 3), FULL / 2);
         assert_eq!(of(client, 0), LEAST_PATIENCE);
         assert_eq!(of(0, all), LEAST_PATIENCE);
-        assert_eq!(of(u32::MAX, u32::MAX), LEAST_PATIENCE);
+        assert_eq!(of(FEW_HEADS, u32::MAX), LEAST_PATIENCE);
+        assert_eq!(of(FEW_HEADS + 1, all), Duration::ZERO, "those who fill the box are not waited for");
         let short = Duration::from_millis(100);
         assert_eq!(patience(short, &limits, u32::MAX, 0), short, "never longer than the operator wants");
     }
@@ -185,7 +197,7 @@ mod tests {
                 client_heads: limits.0, heads: limits.1, ..Settings::defaults().limits
             };
             let now = patience(full, &limits, heads.0, heads.1);
-            prop_assert!(now <= full && now >= LEAST_PATIENCE.min(full));
+            prop_assert!(now <= full && (now >= LEAST_PATIENCE.min(full) || now.is_zero() && heads.0 > FEW_HEADS));
             prop_assert!(patience(full, &limits, heads.0 + 1, heads.1) <= now);
             prop_assert!(patience(full, &limits, heads.0, heads.1 + 1) <= now);
         }

@@ -16,7 +16,7 @@ use rustix::net::{SocketFlags, acceptfrom_with};
 use tokio::io::unix::AsyncFdReadyGuard;
 use tokio::time::Instant;
 
-use crate::guard::admission::{Admission, Gate, admit, patience};
+use crate::guard::admission::{Admission, Gate, admit, fills_the_box, patience};
 use crate::kernel::sys;
 use crate::net::close;
 use crate::net::listener::BACKLOG;
@@ -124,7 +124,9 @@ pub(crate) async fn run(listener: TcpListener, index: usize, worker: Arc<Worker>
 }
 
 fn is_suspect(arrival: &Arrival, worker: &Worker) -> bool {
-    arrival.visitor.client.is_suspect(worker.shared.guard.clock.now())
+    let (guard, visitor) = (&worker.shared.guard, &arrival.visitor);
+    visitor.client.is_suspect(guard.clock.now())
+        || fills_the_box(&visitor.rules.settings.limits, visitor.client.heads(), guard.book.heads())
 }
 
 const fn is_shortage(error: Errno) -> bool {

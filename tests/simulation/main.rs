@@ -102,7 +102,7 @@ fn who_is_repaired_is_forgiven() {
 fn a_small_book_and_a_small_budget_hold_against_many() {
     for seed in seeds() {
         let loops = (0..50).map(|n| Person::new(n, Habit::OpenLoop { per_second: 400 }));
-        let crowd = (1_000..3_000).map(|n| Person::new(n, Habit::Bursts { requests: 19 }));
+        let crowd = (1_000..3_000).map(|n| Person::new(n, Habit::Bursts { requests: 9 }));
         let good = (100..150).map(|n| Person::new(n, Habit::Browses));
         let settings = settings::Guard { stall: StallChoice::Hold, hold_memory: 1 << 20, ..guard() };
         let mut world = World::new(seed, false, settings, loops.chain(crowd).chain(good).collect()).with_book_of(500);
@@ -114,11 +114,11 @@ fn a_small_book_and_a_small_budget_hold_against_many() {
 #[test]
 fn a_burst_is_no_storm() {
     for seed in seeds() {
-        let crowd = (0..500).map(|n| Person::new(n, Habit::Bursts { requests: 19 })).collect();
+        let crowd = (0..500).map(|n| Person::new(n, Habit::Bursts { requests: 9 })).collect();
         let mut world = World::new(seed, true, guard(), crowd);
         world.run_until(10 * MINUTE);
         let (asked, stalled) = world.of(&|_| true);
-        assert!(asked > 500 * 19 * 50 && stalled == 0, "seed {seed}: {stalled} of {asked}");
+        assert!(asked > 500 * 9 * 50 && stalled == 0, "seed {seed}: {stalled} of {asked}");
     }
 }
 

@@ -173,7 +173,8 @@ impl Client {
         }
         let mut ladders = self.ladders.lock();
         let ladders = ladders.get_or_insert_default();
-        let reaction = ladders.get_mut(class.index()).map_or(Reaction::Answer, |ladder| ladder.refused(now));
+        let reaction =
+            ladders.get_mut(class.index()).map_or(Reaction::Answer, |ladder| ladder.refused(now, class.climbs()));
         self.sent_away.store(now.millis().saturating_add(1), Relaxed);
         let lasts = if matches!(reaction, Reaction::Stall(_)) {
             self.stalled.fetch_add(1, Relaxed);

@@ -13,10 +13,7 @@ use std::time::Duration;
 use super::Moment;
 use crate::outcome::{Reason, RequestEnd};
 
-/// Refusals within [`WINDOW`] that make a client climb. The incident's clients had sent twenty after 1 ms; whoever asks
-/// once a second, or opens a page with a few refused objects, never gets there.
-pub const CLIMBS: u16 = 20;
-/// The time they must fall into: two of these, the present one and the one before.
+/// The time that the refusals that make a client climb must fall into: two of these, the present one and the one before.
 const WINDOW: Duration = Duration::from_secs(1);
 /// Most of them must follow the one before within this: people and polls are slower.
 pub const CLOSE: Duration = Duration::from_millis(300);
@@ -63,6 +60,17 @@ impl Class {
             Some(Reason::DestinationDenied | Reason::PortDenied) => Some(Self::Denied),
             Some(Reason::DestinationFailing) => Some(Self::Failing),
             Some(Reason::ClientDenied | Reason::HeadTimeout | Reason::Overload) | None => None,
+        }
+    }
+
+    /// How many refusals within 2 s make a client climb. The incident's clients had asked for the gateway ten times after half
+    /// a millisecond, and nobody else has a reason to. Whoever asks once a second never gets there, and a page with some
+    /// denied or dead objects does not either.
+    pub const fn climbs(self) -> u16 {
+        match self {
+            Self::SelfTarget => 10,
+            Self::Malformed | Self::OverLimit => 20,
+            Self::Denied | Self::Failing => 50,
         }
     }
 
@@ -132,8 +140,8 @@ struct Count {
 }
 
 impl Ladder {
-    /// Judges one more refusal.
-    pub fn refused(&mut self, now: Moment) -> Reaction {
+    /// Judges one more refusal; so many make it climb.
+    pub fn refused(&mut self, now: Moment, climbs: u16) -> Reaction {
         if self.last.is_none_or(|last| now.since(last) >= QUIET) {
             self.forgive(now);
         }
@@ -147,7 +155,7 @@ impl Ladder {
             }
         }
         match self.stalled {
-            None if self.storms() => {
+            None if self.storms(climbs) => {
                 self.stalled = Some(now);
                 self.trial = now;
                 self.offences = self.offences.saturating_add(1);
@@ -206,11 +214,11 @@ impl Ladder {
 
     /// Whether so many have come that most of them must have been answers to our refusals: the median gap is a close one
     /// when more than half of them are.
-    fn storms(&self) -> bool {
+    fn storms(&self, climbs: u16) -> bool {
         let [present, before] = self.counts;
         let refusals = present.refusals.saturating_add(before.refusals);
         let close = present.close.saturating_add(before.close);
-        refusals >= CLIMBS && close > refusals / 2
+        refusals >= climbs && close > refusals / 2
     }
 
     /// From one trial to the next.

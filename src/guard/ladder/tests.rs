@@ -1,14 +1,15 @@
 use std::time::Duration;
 
-use super::{CLIMBS, Class, Ladder, QUIET, Reaction, TRIAL};
+use super::{Class, Ladder, QUIET, Reaction, TRIAL};
 use crate::guard::Moment;
 use crate::outcome::RequestEnd;
 
 const SECOND: u64 = 1_000;
+const CLIMBS: u16 = 20;
 
 /// Refusals at these times, in milliseconds; which of them were answered.
 fn answered(ladder: &mut Ladder, times: impl IntoIterator<Item = u64>) -> Vec<u64> {
-    times.into_iter().filter(|ms| ladder.refused(Moment::from_millis(*ms)) == Reaction::Answer).collect()
+    times.into_iter().filter(|ms| ladder.refused(Moment::from_millis(*ms), CLIMBS) == Reaction::Answer).collect()
 }
 
 #[test]
@@ -64,7 +65,7 @@ fn a_quiet_minute_forgives_and_an_offence_is_remembered_longer() {
     let mut ladder = Ladder::default();
     answered(&mut ladder, 0..30);
     let quiet = u64::try_from(QUIET.as_millis()).unwrap();
-    assert_eq!(ladder.refused(Moment::from_millis(29 + quiet)), Reaction::Answer);
+    assert_eq!(ladder.refused(Moment::from_millis(29 + quiet), CLIMBS), Reaction::Answer);
     assert!(!ladder.is_forgotten(Moment::from_millis(29 + 2 * quiet)));
     assert!(ladder.is_forgotten(Moment::from_millis(29 + quiet).after(Duration::from_mins(10))));
 }
