@@ -126,7 +126,7 @@ fn look(waiting: Waiting, now: Instant, worker: &Arc<Worker>) {
     let Waiting { held: Held { stream, reply, entry, hold: _over, .. }, connection, .. } = waiting;
     if left {
         drop(stream);
-        Refused { connection, request: entry, end: reply.end }.closed();
+        Refused { connection, request: entry, end: reply.end, tracked: None }.closed();
     } else {
         refuse::say(stream, reply, entry, connection, worker);
     }

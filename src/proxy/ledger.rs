@@ -116,6 +116,11 @@ impl RequestEntry {
         self.peer
     }
 
+    /// Who asks.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
     fn counters(&self) -> &Counters {
         &self.worker.shared.counters
     }

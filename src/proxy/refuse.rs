@@ -173,7 +173,7 @@ pub(crate) fn at_once(
     match manner {
         Manner::Drop => {
             drop(stream);
-            Refused { connection, request: entry, end: reply.end }.closed();
+            Refused { connection, request: entry, end: reply.end, tracked: None }.closed();
         }
         Manner::Hold(hold, late) => worker.holding.add(Held { stream, reply, entry, hold, late }, connection),
         Manner::Answer => say(stream, reply, entry, connection, worker),
@@ -190,9 +190,8 @@ fn vanish(
 ) -> bool {
     let vanishes = close::vanishes(stream).is_ok();
     if vanishes
+        && let Some(ours) = tracked(shared, ours)
         && let Some(forgetter) = &shared.forgetter
-        && !forgetter.is_asleep()
-        && let Ok(ours) = ours()
     {
         forgetter.forget(visitor.peer, ours);
     }
@@ -213,7 +212,16 @@ pub(super) fn say(
         entry.status(status);
         entry.sent(bytes.len());
     }
-    worker.lingering.add(stream, Refused { connection, request: entry, end: reply.end });
+    // Connection tracking would remember it for two minutes: of a client that comes back at once, that is the table.
+    let suspect = entry.client().is_suspect(worker.shared.guard.clock.now());
+    let tracked = if suspect { tracked(&worker.shared, || stream.local_addr()) } else { None };
+    worker.lingering.add(stream, Refused { connection, request: entry, end: reply.end, tracked });
+}
+
+/// Our side of a connection that may be in connection tracking.
+fn tracked(shared: &Shared, ours: impl FnOnce() -> io::Result<SocketAddr>) -> Option<SocketAddr> {
+    let awake = shared.forgetter.as_ref().is_some_and(|forgetter| !forgetter.is_asleep());
+    if awake { ours().ok() } else { None }
 }
 
 /// A refusal that is through but for its close: in the books as soon as its connection is closed.
@@ -222,11 +230,18 @@ pub struct Refused {
     pub(super) connection: ConnectionEntry,
     pub(super) request: RequestEntry,
     pub(super) end: RequestEnd,
+    /// Our side, if connection tracking is to forget it.
+    pub(super) tracked: Option<SocketAddr>,
 }
 
 impl Refused {
     /// The connection is closed.
     pub(crate) fn closed(self) {
+        if let Some(ours) = self.tracked
+            && let Some(forgetter) = &self.request.worker.shared.forgetter
+        {
+            forgetter.forget_closed(self.request.peer(), ours);
+        }
         self.request.end(self.end);
         self.connection.end(connection_end(self.end));
     }

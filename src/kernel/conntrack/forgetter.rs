@@ -1,5 +1,6 @@
 //! The thread that deletes entries, and the queue to it.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,6 +18,9 @@ use super::{BATCH, Conntrack, Flow, Forgotten};
 const QUEUE: usize = 8192;
 /// How long flows are collected: the thread then wakes up 200 times a second at most, and nobody wakes it in between.
 const COLLECT: Duration = Duration::from_millis(5);
+/// How long the last acknowledgement of a connection that has just been closed may be on its way: it would be taken for a
+/// connection that is under way, and tracked anew (`nf_conntrack_tcp_loose`).
+const SETTLED: Duration = Duration::from_secs(2);
 /// So many unknown in a row, and none found: connections are not tracked here.
 pub(super) const IN_VAIN: u64 = 64;
 /// How long nothing is tried then.
@@ -39,10 +43,13 @@ pub struct Counters {
 /// thread.
 #[derive(Debug)]
 pub struct Forgetter {
-    queue: Option<Sender<Flow>>,
+    queue: Option<Sender<Handed>>,
     pub(super) state: Arc<State>,
     thread: Option<JoinHandle<()>>,
 }
+
+/// A flow, and when its entry may be deleted, if that is not at once.
+type Handed = (Flow, Option<Instant>);
 
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -68,17 +75,26 @@ impl Forgetter {
     ) -> io::Result<Self> {
         let (queue, flows) = bounded(capacity);
         let state = Arc::<State>::default();
-        let worker = Worker { flows, state: Arc::clone(&state), sleep, delete, in_vain: 0 };
+        let worker = Worker { flows, state: Arc::clone(&state), sleep, delete, in_vain: 0, settling: VecDeque::new() };
         let thread = thread::Builder::new().name("conntrack".to_owned()).spawn(|| worker.run())?;
         Ok(Self { queue: Some(queue), state, thread: Some(thread) })
     }
 
-    /// Has the entry of this connection deleted, some 5 ms later. Never blocks.
+    /// Has the entry of this connection deleted, some 5 ms later: nothing more comes from either side. Never blocks.
     pub fn forget(&self, client: SocketAddr, ours: SocketAddr) {
+        self.hand_over((client, ours), None);
+    }
+
+    /// The same of a connection that has just been closed by both sides, 2 s later.
+    pub fn forget_closed(&self, client: SocketAddr, ours: SocketAddr) {
+        self.hand_over((client, ours), Some(Instant::now() + SETTLED));
+    }
+
+    fn hand_over(&self, flow: Flow, due: Option<Instant>) {
         let counters = &self.state.counters;
         if self.state.is_asleep.load(Relaxed) {
             counters.skipped.fetch_add(1, Relaxed);
-        } else if self.queue.as_ref().is_none_or(|queue| queue.try_send((client, ours)).is_err()) {
+        } else if self.queue.as_ref().is_none_or(|queue| queue.try_send((flow, due)).is_err()) {
             counters.dropped.fetch_add(1, Relaxed);
         }
     }
@@ -105,23 +121,38 @@ impl Drop for Forgetter {
 }
 
 struct Worker<D> {
-    flows: Receiver<Flow>,
+    flows: Receiver<Handed>,
     state: Arc<State>,
     sleep: Duration,
     delete: D,
     /// Flows in a row that were unknown.
     in_vain: u64,
+    /// Those whose time has not come, as many as the queue has places.
+    settling: VecDeque<(Flow, Instant)>,
 }
 
 impl<D: FnMut(&[Flow]) -> Option<Forgotten>> Worker<D> {
     fn run(mut self) {
         let mut batch = Vec::with_capacity(BATCH);
-        while let Ok(first) = self.flows.recv() {
-            batch.push(first);
+        loop {
+            let first = match self.settling.front() {
+                None => self.flows.recv().map_err(RecvTimeoutError::from),
+                Some((_, due)) => self.flows.recv_deadline(*due),
+            };
+            match first {
+                Ok(handed) => self.sort(handed, &mut batch),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
             thread::sleep(COLLECT);
             // All there are, and not those that come meanwhile: they are collected too.
             for _ in 0..=self.flows.len() / BATCH {
-                batch.extend(self.flows.try_iter().take(BATCH.saturating_sub(batch.len())));
+                while batch.len() < BATCH
+                    && let Ok(handed) = self.flows.try_recv()
+                {
+                    self.sort(handed, &mut batch);
+                }
+                self.take_settled(Instant::now(), &mut batch);
                 if batch.is_empty() {
                     break;
                 }
@@ -132,6 +163,29 @@ impl<D: FnMut(&[Flow]) -> Option<Forgotten>> Worker<D> {
                     break;
                 }
             }
+        }
+        // Whoever ends has no time to wait.
+        let left: Vec<Flow> = batch.into_iter().chain(self.settling.drain(..).map(|(flow, _)| flow)).collect();
+        for batch in left.chunks(BATCH) {
+            self.forget(batch);
+        }
+    }
+
+    fn sort(&mut self, (flow, due): Handed, batch: &mut Vec<Flow>) {
+        match due {
+            None => batch.push(flow),
+            Some(due) if self.settling.len() < QUEUE => self.settling.push_back((flow, due)),
+            Some(_) => {
+                self.state.counters.dropped.fetch_add(1, Relaxed);
+            }
+        }
+    }
+
+    fn take_settled(&mut self, now: Instant, batch: &mut Vec<Flow>) {
+        while batch.len() < BATCH
+            && let Some((flow, _)) = self.settling.pop_front_if(|(_, due)| *due <= now)
+        {
+            batch.push(flow);
         }
     }
 

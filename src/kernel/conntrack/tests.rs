@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use caps::{CapSet, Capability};
 use netlink_packet_core::{NLM_F_ACK, NetlinkMessage, NetlinkPayload};
@@ -230,6 +230,29 @@ fn a_full_queue_drops_and_what_was_handed_over_is_done_in_the_end() {
     drop(forgetter);
     assert_eq!(state.counters.deleted.load(Relaxed), 10_000 - dropped);
     assert!(seen.lock().unwrap().iter().all(|length| (1..=BATCH).contains(length)));
+}
+
+#[test]
+fn what_has_just_been_closed_is_forgotten_when_it_has_settled_and_in_the_end_at_once() {
+    let seen: Arc<Mutex<Vec<(u16, Instant)>>> = Arc::default();
+    let forgotten = Arc::clone(&seen);
+    let forgetter = Forgetter::with(2000, Duration::ZERO, move |flows| {
+        let now = Instant::now();
+        forgotten.lock().unwrap().extend(flows.iter().map(|(client, _)| (client.port(), now)));
+        Some(Forgotten { deleted: u64::try_from(flows.len()).unwrap(), unknown: 0 })
+    })
+    .unwrap();
+    let (begun, client) = (Instant::now(), |port| (IpAddr::from([10, 0, 0, 5]), port).into());
+    forgetter.forget_closed(client(1), at(FLOW.1));
+    forgetter.forget(client(2), at(FLOW.1));
+    while seen.lock().unwrap().len() < 2 {
+        thread::yield_now();
+    }
+    forgetter.forget_closed(client(3), at(FLOW.1));
+    drop(forgetter);
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.iter().map(|(port, _)| *port).collect::<Vec<_>>(), [2, 1, 3]);
+    assert!(seen[1].1 - begun >= Duration::from_secs(2));
 }
 
 /// A table that knows nothing at first.
