@@ -198,6 +198,12 @@ impl Exporter {
                 "Clients that the kernel keeps out, those on trial included",
                 guard.fences.list().len() as u64,
             ),
+            ("floodgate_heads_awaited", "Connections whose first request is not complete", guard.book.heads().into()),
+            (
+                "floodgate_destinations_failing",
+                "Destinations that are answered for from memory",
+                guard.failing.remembered() as u64,
+            ),
         ] {
             page.gauge(name, help, Some(value))?;
         }
@@ -206,6 +212,16 @@ impl Exporter {
                 "floodgate_holds_turned_away_total",
                 "Refusals answered at once because the memory for held ones was spent",
                 guard.holds.turned_away(),
+            ),
+            (
+                "floodgate_connections_shed_total",
+                "Connections not served under pressure since their client has more than its share",
+                guard.pressure.shed.load(Relaxed),
+            ),
+            (
+                "floodgate_idle_reaped_total",
+                "Idle tunnels, and transfers that stood still, that pressure has ended",
+                guard.pressure.reaped.load(Relaxed),
             ),
             (
                 "floodgate_fenced_syns_total",

@@ -26,6 +26,8 @@ pub(super) struct Census {
     open: Best<u32>,
     /// The most connections one client has open.
     pub(super) most_open: u32,
+    /// The most first requests that one client owes.
+    pub(super) most_heads: u32,
     /// The most connections one client opened in the last second.
     pub(super) most_arrivals: u32,
     /// The most requests one client made in it.
@@ -38,6 +40,7 @@ impl Census {
         board.guard.book.each(|key, client| {
             let (rates, open) = (client.rates(), client.open());
             census.most_open = census.most_open.max(open);
+            census.most_heads = census.most_heads.max(client.heads());
             census.most_arrivals = census.most_arrivals.max(rates.arrivals);
             census.most_requests = census.most_requests.max(rates.requests);
             if rates.refusals > 0 || rates.stalled.is_some() {

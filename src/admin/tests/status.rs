@@ -132,7 +132,7 @@ async fn a_storm_shows_its_step_and_why() {
     assert_eq!(row["rates"]["requests"], row["rates"]["refusals"]);
     assert!(row["rates"]["refusals"].as_u64().is_some_and(|rate| (50..=100).contains(&rate)), "{row}");
     assert_eq!((&row["rates"]["bytes"], &row["rates"]["arrivals"]), (&100_000.into(), &0.into()));
-    assert_eq!(row["stalled"], 81);
+    assert_eq!(row["stalled"], 91);
 
     let mut observing = super::settings();
     observing.guard.mode = GuardMode::Observe;
