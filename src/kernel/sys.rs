@@ -25,6 +25,12 @@ pub(crate) fn unlock_buffers(socket: &impl AsFd) -> io::Result<()> {
     set_int(socket, libc::SOL_SOCKET, libc::SO_BUF_LOCK, 0)
 }
 
+/// `TCP_WINDOW_CLAMP` (tcp(7)): the window may be as large as the receive buffer allows, whatever bound the kernel has drawn
+/// while that was small (`tcp_set_window_clamp` in net/ipv4/tcp.c).
+pub(crate) fn unclamp_window(socket: &impl AsFd) -> io::Result<()> {
+    set_int(socket, libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP, 1 << 30)
+}
+
 fn set_int(socket: &impl AsFd, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
     #[expect(clippy::cast_possible_truncation, reason = "the size of an int")]
     let length = size_of::<libc::c_int>() as libc::socklen_t;

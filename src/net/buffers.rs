@@ -20,6 +20,9 @@ use crate::kernel::sys;
 
 /// `SO_RCVBUF` of a connection whose receiver has shown nothing yet. The kernel doubles it, and that is what it pins.
 const FIRST: usize = 12 * 1024;
+/// `SO_RCVBUF` of a connection whose receiver is believed, to begin with: doubled it is what the kernel gives a new socket
+/// (tcp(7), `tcp_rmem`).
+const BELIEVED: usize = 64 * 1024;
 /// What a receiver must have taken to be believed. Its own kernel mostly takes 130 to 230 KB for a reader who has stopped.
 /// Slow start (RFC 6928) needs five round trips to come as far; then the window is free to grow.
 const SHOWN: u32 = 256 * 1024;
@@ -74,12 +77,20 @@ pub fn begin(socket: &impl AsFd) {
 }
 
 /// The receiver is believed ([`Shown`]): the sender gets the room the kernel finds right, or this much.
+///
+/// To be set free alone is not enough. The kernel lets a window grow when more came in a round trip than in the one before
+/// (`tcp_rcv_space_adjust`), which a sender that fills a small one never does, and it has fitted the most it will ever offer
+/// to the little room (`tcp_measure_rcv_mss`): at a round trip of 100 ms such a connection stayed at 144 KB/s for ever.
 pub fn widen(socket: &impl AsFd, most: Option<usize>) {
-    match most {
-        None => sys::unlock_buffers(socket),
-        Some(most) => receive(socket, most),
+    let room = SockRef::from(socket).recv_buffer_size().unwrap_or(usize::MAX);
+    // What the kernel has already made large, as of a connection that did not begin with little, stays as it is.
+    if most.is_some() || room < 2 * BELIEVED {
+        receive(socket, most.unwrap_or(BELIEVED)).unwrap_or_default();
+        sys::unclamp_window(socket).unwrap_or_default();
     }
-    .unwrap_or_default();
+    if most.is_none() {
+        sys::unlock_buffers(socket).unwrap_or_default();
+    }
 }
 
 /// This much in each direction and no more, from now on.
@@ -133,6 +144,19 @@ mod tests {
         assert!(sent < 3 * FIRST + 32 * 1024, "{sent}");
         widen(&ours, Some(64 * 1024));
         assert_eq!(SockRef::from(&ours).recv_buffer_size().unwrap(), 128 * 1024);
+    }
+
+    #[test]
+    fn who_is_believed_begins_with_what_a_new_socket_has() {
+        let (ours, _peer) = pair();
+        begin(&ours);
+        widen(&ours, None);
+        let room = SockRef::from(&ours).recv_buffer_size().unwrap();
+        assert!(room >= 128 * 1024, "{room}: a window that is always full does not grow");
+        let (ours, _peer) = pair();
+        SockRef::from(&ours).set_recv_buffer_size(100 * 1024).unwrap();
+        widen(&ours, None);
+        assert_eq!(SockRef::from(&ours).recv_buffer_size().unwrap(), 200 * 1024, "what is large is not made smaller");
     }
 
     #[test]
