@@ -90,7 +90,7 @@ impl Builder {
         }
         if self.looked.elapsed() >= LOOK {
             self.looked = Instant::now();
-            answer.sacred = Some(never::look_up());
+            answer.sacred = never::look_up();
         }
         answer
     }

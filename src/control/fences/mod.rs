@@ -70,7 +70,7 @@ pub(crate) fn put_up(settings: &Settings, addresses: &[SocketAddr], sockets: &[&
         FenceChoice::NfTables => Choice::NfTables,
         FenceChoice::SocketFilter => Choice::SocketFilter,
     };
-    ready.fences.sacred = never::look_up();
+    ready.fences.sacred = never::look_up().unwrap_or_default();
     let explicit = |address: &SocketAddr| Listening { address: *address, mode: Mode::Explicit };
     let listening: Vec<_> = addresses.iter().map(explicit).collect();
     let sockets: Vec<_> = match sockets.iter().map(|socket| socket.try_clone()).collect() {

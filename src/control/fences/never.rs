@@ -10,17 +10,17 @@ use crate::config::Settings;
 use crate::net::own::{self, OwnAddresses};
 
 /// The routers this box sends through (one of them may hide a whole branch behind its address) and the name servers of
-/// /etc/resolv.conf. It takes a look at the routing table.
-pub(super) fn look_up() -> Vec<IpAddr> {
-    let mut found = own::routers().unwrap_or_else(|error| {
-        warn!(%error, "the routers could not be read: one that storms may be fenced");
-        Vec::new()
+/// /etc/resolv.conf. It takes a look at the routing table; `None` if that cannot be had: then those hold that were known.
+pub(super) fn look_up() -> Option<Vec<IpAddr>> {
+    let routers = own::routers().inspect_err(|error| {
+        warn!(%error, "the routers could not be read: one that is new and storms may be fenced");
     });
+    let mut found = routers.ok()?;
     // No such file is no name server.
     if let Ok((config, _)) = system_conf::read_system_conf() {
         found.extend(config.name_servers().iter().map(|server| server.ip.to_canonical()));
     }
-    found
+    Some(found)
 }
 
 /// Whether a network holds anybody who is never fenced.
