@@ -4,7 +4,7 @@
 //! a twentieth of a core, or more than [`BUDGET`] at a time; ends a socket that did not come through our listeners.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,8 +37,10 @@ pub(crate) async fn run(shared: Arc<Shared>, listeners: Vec<SocketAddr>) {
             diag = None;
             continue;
         }
-        let taken =
-            diag.take().map_or_else(Diag::open, Ok).and_then(|opened| look(diag.insert(opened), &scope, ours, level));
+        let rules = shared.rules.load_full();
+        let spared = |address: IpAddr| rules.settings.clients.exempts(address.to_canonical());
+        let opened = diag.take().map_or_else(Diag::open, Ok);
+        let taken = opened.and_then(|opened| look(diag.insert(opened), &scope, ours, level, spared));
         match taken {
             Ok((attribution, took)) => {
                 guard.memory.latest.store(Some(Arc::new(attribution)));
@@ -53,12 +55,18 @@ pub(crate) async fn run(shared: Arc<Shared>, listeners: Vec<SocketAddr>) {
     }
 }
 
-/// One dump, added up; what is to be given up at this level is.
-fn look(diag: &mut Diag, scope: &Scope, ours: Ours<'_>, level: Level) -> io::Result<(Attribution, Duration)> {
+/// One dump, added up; what is to be given up at this level is, but for clients that are `spared`.
+fn look(
+    diag: &mut Diag,
+    scope: &Scope,
+    ours: Ours<'_>,
+    level: Level,
+    spared: impl Fn(IpAddr) -> bool,
+) -> io::Result<(Attribution, Duration)> {
     let (mut attribution, mut reclaim) = (Attribution::default(), Reclaim::new(level));
     let dump = diag.dump(scope, BUDGET, |entry| {
         attribution.add(entry, ours.owner(entry));
-        if ours.came_in(entry) {
+        if ours.came_in(entry) && !spared(entry.remote.ip()) {
             reclaim.consider(entry);
         }
     })?;
