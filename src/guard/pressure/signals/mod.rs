@@ -72,23 +72,29 @@ pub fn worst(signals: &[(&'static str, f64)]) -> Option<(&'static str, f64)> {
     signals.iter().copied().reduce(|worst, signal| if signal.1 > worst.1 { signal } else { worst })
 }
 
-/// `used` of `limit`. A limit of 0 is used up by anything.
+/// `used` of `limit`. What would shut the door takes a limit of 0 for one that is not known: see [`known`].
 #[expect(clippy::cast_precision_loss, reason = "a share, to a few digits")]
 fn share(used: u64, limit: u64) -> f64 {
     if used == 0 { 0.0 } else { used as f64 / limit as f64 }
+}
+
+/// A limit of 0 is an odd file (a container's), or an operator's way to say that there shall be none of it: no shortage.
+fn known(limit: Option<u64>) -> Option<u64> {
+    limit.filter(|limit| *limit > 0)
 }
 
 /// Socket objects of TCP against [`SLAB_SHARE`] of the RAM: nothing else limits them (`tcp_mem` counts buffers alone).
 pub(super) fn slab(load: &Load<'_>) -> Option<f64> {
     let kernel = load.kernel;
     let bytes: Option<u64> = kernel.slab.iter().map(|(_, slab)| slab.bytes).reduce(u64::saturating_add);
-    Some(share(bytes?, kernel.ram?) / SLAB_SHARE)
+    Some(share(bytes?, known(kernel.ram)?) / SLAB_SHARE)
 }
 
 /// Buffers of TCP against `tcp_mem`. At its second number the kernel begins to shrink everybody's windows: 0.8. At the third
 /// it throws received data away: 1. (`__sk_mem_raise_allocated` in net/core/sock.c.)
 pub(super) fn tcp_memory(load: &Load<'_>) -> Option<f64> {
-    let (used, [_, pressure, high]) = load.kernel.tcp_memory.zip(load.kernel.tcp_memory_limits)?;
+    let limits = load.kernel.tcp_memory_limits.filter(|[.., high]| *high > 0);
+    let (used, [_, pressure, high]) = load.kernel.tcp_memory.zip(limits)?;
     Some(if used <= pressure {
         0.8 * share(used, pressure)
     } else {
@@ -99,7 +105,7 @@ pub(super) fn tcp_memory(load: &Load<'_>) -> Option<f64> {
 /// Orphans against `tcp_max_orphans`. From half of it on the kernel resets those whose peer does not answer, from all of it
 /// on every one at its close, answer unsent or not (`tcp_check_oom` and `tcp_out_of_resources` in net/ipv4).
 pub(super) fn orphans(load: &Load<'_>) -> Option<f64> {
-    Some(share(load.kernel.sockets.orphan?, load.kernel.orphan_limit?))
+    Some(share(load.kernel.sockets.orphan?, known(load.kernel.orphan_limit)?))
 }
 
 /// `TIME_WAIT` against `tcp_max_tw_buckets`. One costs 256 bytes and no more; beyond the limit the kernel does without. So a
@@ -131,7 +137,7 @@ pub(super) fn listen_overflows(load: &Load<'_>) -> Option<f64> {
 
 /// Open descriptors against `RLIMIT_NOFILE`. The last tenth is the admin's and what upstreams still need.
 pub(super) fn descriptors(load: &Load<'_>) -> Option<f64> {
-    Some(share(load.kernel.descriptors?, load.kernel.descriptor_limit?))
+    Some(share(load.kernel.descriptors?, known(load.kernel.descriptor_limit)?))
 }
 
 /// Connections to the busiest destination against the local ports there are for each. That one is refused more at 0.9 by

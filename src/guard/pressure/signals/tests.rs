@@ -151,3 +151,13 @@ proptest! {
         }
     }
 }
+
+/// Neither shuts the door for good.
+#[test]
+fn a_limit_of_zero_is_no_shortage() {
+    let mut kernel = box_of_2_gb();
+    kernel.sockets.orphan = Some(1);
+    (kernel.ram, kernel.orphan_limit, kernel.descriptor_limit) = (Some(0), Some(0), Some(0));
+    (kernel.tcp_memory, kernel.tcp_memory_limits) = (Some(4_096), Some([0; 3]));
+    assert!(read(&calm(&kernel)).iter().all(|(name, strength)| *strength < 0.5 && *name != "orphans"));
+}
