@@ -42,6 +42,9 @@ fn set_int(socket: &impl AsFd, level: libc::c_int, name: libc::c_int, value: lib
 
 /// How long ago the last data came, or the handshake was completed if none has (`TCP_INFO`, `tcpi_last_data_recv`; a child
 /// socket's time begins with it, `tcp_create_openreq_child` in the kernel). To the kernel's tick, 1 to 10 ms.
+///
+/// Before Linux 4.11 a child's time began with the machine's. The ACK that completed its handshake is no older than it
+/// (`tcpi_last_ack_recv`), and later ones come with data mostly: the shorter of both is right everywhere.
 pub(crate) fn silent_for(socket: &impl AsFd) -> io::Result<Duration> {
     let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
     #[expect(clippy::cast_possible_truncation, reason = "the size of a structure of some hundred bytes")]
@@ -63,7 +66,7 @@ pub(crate) fn silent_for(socket: &impl AsFd) -> io::Result<Duration> {
     // SAFETY: it was all zeroes before the kernel wrote a part of it, and consists of integers, of which every bit pattern
     // is one.
     let info = unsafe { info.assume_init() };
-    Ok(Duration::from_millis(info.tcpi_last_data_recv.into()))
+    Ok(Duration::from_millis(info.tcpi_last_data_recv.min(info.tcpi_last_ack_recv).into()))
 }
 
 /// How many packets the kernel has dropped at this socket (`SO_MEMINFO`, `SK_MEMINFO_DROPS` of `linux/sock_diag.h`): by its
