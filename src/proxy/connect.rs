@@ -25,6 +25,8 @@ use crate::proxy::shared::{Shared, Visitor, Worker};
 pub(crate) struct Upstream {
     pub(crate) stream: TcpStream,
     outgoing: Outgoing,
+    /// It began with little room ([`buffers::begin`]).
+    narrow: bool,
     _open: Open,
 }
 
@@ -59,11 +61,16 @@ impl Upstream {
 /// have changed since it was opened.
 pub(crate) fn pooled(to: &Destination, worker: &Worker, visitor: &Visitor) -> Option<Upstream> {
     let shared = &worker.shared;
-    let upstream = worker.pool.take(&to.host, to.port, &shared.counters)?;
+    let mut upstream = worker.pool.take(&to.host, to.port, &shared.counters)?;
     let own = shared.own.load();
     if visitor.policy(&own, shared).judge_address(to, upstream.address().ip()).is_err() {
         upstream.abort();
         return None;
+    }
+    // What stood still then does so no more: short answers alone would never earn it more room.
+    if upstream.narrow && !shared.guard.pressure.is_anything_stuck() {
+        buffers::widen(&upstream.stream, shared.guard.pressure.relief().buffer);
+        upstream.narrow = false;
     }
     upstream.serves(Serves::Client(visitor.key()));
     Some(upstream)
@@ -181,7 +188,8 @@ async fn establish(
         close::abort(dialled.stream);
         return Err(RequestEnd::SelfTarget);
     }
-    if shared.guard.pressure.is_anything_stuck() {
+    let narrow = shared.guard.pressure.is_anything_stuck();
+    if narrow {
         buffers::begin(&dialled.stream);
     }
     if let Some(most) = shared.guard.pressure.relief().buffer {
@@ -189,7 +197,7 @@ async fn establish(
     }
     let outgoing = Loops::register(&shared.loops, dialled.local, dialled.address);
     outgoing.serves(Serves::Client(visitor.key()));
-    Ok((Upstream { stream: dialled.stream, outgoing, _open: open }, took))
+    Ok((Upstream { stream: dialled.stream, outgoing, narrow, _open: open }, took))
 }
 
 /// For what it delivers on this box the kernel takes the destination's own address as the source, or one of loopback: an
