@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::Relaxed};
 
 use floodgate::config::Settings;
 use floodgate::gateway::Gateway;
+use floodgate::guard::ladder::Class;
 use floodgate::net::close;
 use floodgate::outcome::{Form, Reason};
 
@@ -159,7 +160,7 @@ fn a_refusal_of_a_known_client_allocates_nothing_answered_or_dropped() {
         return;
     }
     let storm = gateway("stall = \"drop\"");
-    (0..19).for_each(|_| answered(&storm, REQUESTS[0]));
+    (1..Class::SelfTarget.climbs()).for_each(|_| answered(&storm, REQUESTS[0]));
     costs_nothing(&storm, dropped);
     assert!(storm.counters.refusals(Reason::SelfTarget, Form::Dropped) > 3_000, "all but the trials");
     storm.drain(|| true);
