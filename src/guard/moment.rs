@@ -42,6 +42,11 @@ impl Default for Clock {
 }
 
 impl Clock {
+    /// How long ago it began.
+    pub fn age(&self) -> Duration {
+        self.0.elapsed()
+    }
+
     /// Now.
     pub fn now(&self) -> Moment {
         Moment::from_millis(u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX))

@@ -25,10 +25,13 @@ pub(crate) fn unlock_buffers(socket: &impl AsFd) -> io::Result<()> {
     set_int(socket, libc::SOL_SOCKET, libc::SO_BUF_LOCK, 0)
 }
 
-/// `TCP_WINDOW_CLAMP` (tcp(7)): the window may be as large as the receive buffer allows, whatever bound the kernel has drawn
-/// while that was small (`tcp_set_window_clamp` in net/ipv4/tcp.c).
-pub(crate) fn unclamp_window(socket: &impl AsFd) -> io::Result<()> {
-    set_int(socket, libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP, 1 << 30)
+/// `TCP_WINDOW_CLAMP`: the window may grow this far, in bytes, if there is the buffer for it (tcp(7)).
+///
+/// # Errors
+/// `EINVAL` for 0 on a connection that stands.
+pub(crate) fn clamp_window(socket: &impl AsFd, bytes: usize) -> io::Result<()> {
+    let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    set_int(socket, libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP, bytes)
 }
 
 fn set_int(socket: &impl AsFd, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {

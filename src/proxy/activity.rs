@@ -27,11 +27,6 @@ impl Activity {
         self.last.store(u64::try_from(self.made.elapsed().as_millis()).unwrap_or(u64::MAX), Relaxed);
     }
 
-    /// How long ago it was made.
-    pub(crate) fn age(&self) -> Duration {
-        self.made.elapsed()
-    }
-
     /// How long nothing has moved.
     pub(crate) fn idle(&self) -> Duration {
         self.made.elapsed().saturating_sub(Duration::from_millis(self.last.load(Relaxed)))

@@ -69,7 +69,7 @@ pub(crate) fn pooled(to: &Destination, worker: &Worker, visitor: &Visitor) -> Op
     }
     // What stood still then does so no more: short answers alone would never earn it more room.
     if upstream.narrow && !shared.guard.pressure.is_anything_stuck() {
-        buffers::widen(&upstream.stream, shared.guard.pressure.relief().buffer);
+        buffers::set_free(&upstream.stream, shared.guard.pressure.relief().buffer);
         upstream.narrow = false;
     }
     upstream.serves(Serves::Client(visitor.key()));

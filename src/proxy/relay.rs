@@ -18,7 +18,7 @@ use crate::http1::body::{Body, BodyError, Decoder};
 use crate::http1::chunked;
 use crate::http1::head::{HeadLimits, Response, Scan, Version, offered};
 use crate::http1::rewrite::{self, ToClient};
-use crate::net::buffers::{self, Shown};
+use crate::net::buffers::Shown;
 use crate::outcome::RequestEnd;
 use crate::proxy::activity::{Activity, Turn, read};
 use crate::proxy::buffer::{BLOCK, Buffer, SMALL_READ};
@@ -192,7 +192,7 @@ impl Exchange<'_> {
                     rewrite::response(&mut outbound, &response, to, self.via, "");
                 }
                 answer.consume(length);
-                self.send_down(&outbound, &mut answer, progress).await?;
+                self.send_down(&outbound, &mut answer, progress, Shown::default()).await?;
                 outbound.clear();
                 continue;
             }
@@ -212,7 +212,7 @@ impl Exchange<'_> {
             self.entry.upstream_answered(status);
             self.entry.status(status);
             if switches {
-                self.send_down(&outbound, &mut answer, progress).await?;
+                self.send_down(&outbound, &mut answer, progress, Shown::default()).await?;
                 return Ok(Done { keep_client: false, keep_upstream: false, switched: Some(answer) });
             }
             self.body(outbound, &mut answer, decoder, to.body, progress).await?;
@@ -268,13 +268,13 @@ impl Exchange<'_> {
         to: Body,
         progress: &Progress,
     ) -> Result<(), Broken> {
+        let guard = &self.shared.guard;
         let (mut most, mut turn, mut shown) = (BLOCK, Turn::default(), Shown::default());
         loop {
             if !outbound.is_empty() {
-                let waited = self.send_down(&outbound, answer, progress).await?;
-                if shown.took(outbound.len(), || progress.activity.age()) {
-                    buffers::widen(self.upstream, self.shared.guard.pressure.relief().buffer);
-                }
+                let waited = self.send_down(&outbound, answer, progress, shown).await?;
+                let relief = guard.pressure.relief();
+                shown.took(outbound.len(), self.upstream, &guard.pressure.room, relief.buffer, || guard.clock.age());
                 outbound.clear();
                 // A slow reader: what we hold for it stays small from here on.
                 most = if waited { SMALL_READ } else { (most * 2).min(BLOCK) };
@@ -286,7 +286,7 @@ impl Exchange<'_> {
             match answer.fill(most, |free| read(self.upstream, free)) {
                 Ok(0) if decoder.ends_by_close() => {
                     if to == Body::Chunked {
-                        self.send_down(chunked::LAST, answer, progress).await?;
+                        self.send_down(chunked::LAST, answer, progress, shown).await?;
                     }
                     return Ok(());
                 }
@@ -319,11 +319,17 @@ impl Exchange<'_> {
     }
 
     async fn send_up(&self, bytes: &[u8], inbound: &mut Buffer, progress: &Progress) -> io::Result<bool> {
-        self.send(self.upstream, bytes, inbound, progress, |n| self.entry.passed_on(n)).await
+        self.send(self.upstream, bytes, inbound, progress, Shown::default(), |n| self.entry.passed_on(n)).await
     }
 
-    async fn send_down(&self, bytes: &[u8], answer: &mut Buffer, progress: &Progress) -> Result<bool, Broken> {
-        self.send(self.client, bytes, answer, progress, |n| self.entry.sent(n)).await.map_err(|error| {
+    async fn send_down(
+        &self,
+        bytes: &[u8],
+        answer: &mut Buffer,
+        progress: &Progress,
+        shown: Shown,
+    ) -> Result<bool, Broken> {
+        self.send(self.client, bytes, answer, progress, shown, |n| self.entry.sent(n)).await.map_err(|error| {
             let stalled = error.kind() == io::ErrorKind::TimedOut;
             Broken::After(if stalled { RequestEnd::Stalled } else { RequestEnd::ClientGone })
         })
@@ -336,6 +342,7 @@ impl Exchange<'_> {
         mut bytes: &[u8],
         rests: &mut Buffer,
         progress: &Progress,
+        shown: Shown,
         count: impl Fn(usize),
     ) -> io::Result<bool> {
         let mut waited = false;
@@ -349,7 +356,7 @@ impl Exchange<'_> {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     waited = true;
                     rests.rest();
-                    let _stands = self.shared.guard.pressure.stands();
+                    let _stands = self.shared.guard.pressure.stands(shown.pins());
                     progress.activity.wait(self.stall, to, Interest::WRITABLE).await?;
                 }
                 Err(error) => return Err(error),

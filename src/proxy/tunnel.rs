@@ -153,8 +153,8 @@ impl Tunnel {
                 })
                 .await
             };
-            for _ in [&tunnel.there, &tunnel.back].into_iter().filter(|pump| pump.stuck) {
-                open.0.shared.guard.pressure.stands_still(false);
+            for pump in [&tunnel.there, &tunnel.back].into_iter().filter(|pump| pump.stuck) {
+                open.0.shared.guard.pressure.stands_still(false, pump.shown.pins());
             }
             if end == tunnel.end && tunnel.there.cut {
                 // What the upstream took no more of must not turn the end of its answer into a reset.
@@ -301,6 +301,7 @@ impl Pump {
         if *finished {
             return Poll::Pending;
         }
+        let guard = &entry.worker.shared.guard;
         loop {
             while !pending.is_empty() {
                 let Poll::Ready(written) = Pin::new(&mut *to).poll_write(cx, pending.bytes()) else {
@@ -308,12 +309,12 @@ impl Pump {
                     *most = SMALL_READ;
                     pending.rest();
                     if !std::mem::replace(stuck, true) {
-                        entry.worker.shared.guard.pressure.stands_still(true);
+                        guard.pressure.stands_still(true, shown.pins());
                     }
                     return Poll::Pending;
                 };
                 if std::mem::replace(stuck, false) {
-                    entry.worker.shared.guard.pressure.stands_still(false);
+                    guard.pressure.stands_still(false, shown.pins());
                 }
                 let Ok(n) = written else {
                     *pending = Buffer::default();
@@ -323,9 +324,8 @@ impl Pump {
                 pending.consume(n);
                 way.wrote(entry, n);
                 activity.touch();
-                if shown.took(n, || activity.age()) {
-                    buffers::widen(from.as_ref(), entry.worker.shared.guard.pressure.relief().buffer);
-                }
+                shown
+                    .took(n, from.as_ref(), &guard.pressure.room, guard.pressure.relief().buffer, || guard.clock.age());
             }
             let n = ready!(pending.poll_fill(cx, *most, from)).map_err(|_| way.reader_broken())?;
             if n == 0 {

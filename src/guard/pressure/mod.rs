@@ -18,6 +18,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
+use crate::net::buffers::Room;
+
 pub use delay::AcceptDelay;
 pub use forecast::{Forecast, Trend};
 pub use level::{HOLD, Level, Levels};
@@ -46,6 +48,8 @@ pub struct Pressure {
     tunnel_idle: AtomicU32,
     delays: Mutex<Vec<Arc<AcceptDelay>>>,
     stuck: AtomicU32,
+    /// What downloads may pin in the kernel.
+    pub room: Room,
     /// What it was made of.
     pub report: ArcSwap<Report>,
     /// New connections refused for pressure, since the start.
@@ -99,14 +103,15 @@ impl Pressure {
         }
     }
 
-    /// Counts a transfer whose receiver takes nothing, until the guard is dropped.
-    pub fn stands(&self) -> Standing<'_> {
-        self.stuck.fetch_add(1, Relaxed);
-        Standing(self)
+    /// Counts a transfer whose receiver takes nothing, which pins so many bytes, until the guard is dropped.
+    pub fn stands(&self, pins: u64) -> Standing<'_> {
+        self.stands_still(true, pins);
+        Standing(self, pins)
     }
 
     /// The same, without a guard: it stands from now on, or moves again.
-    pub fn stands_still(&self, stands: bool) {
+    pub fn stands_still(&self, stands: bool, pins: u64) {
+        self.room.pin(stands, pins);
         if stands {
             self.stuck.fetch_add(1, Relaxed)
         } else {
@@ -135,11 +140,11 @@ impl Pressure {
 /// A transfer that stands still.
 #[must_use]
 #[derive(Debug)]
-pub struct Standing<'a>(&'a Pressure);
+pub struct Standing<'a>(&'a Pressure, u64);
 
 impl Drop for Standing<'_> {
     fn drop(&mut self) {
-        self.0.stands_still(false);
+        self.0.stands_still(false, self.1);
     }
 }
 
