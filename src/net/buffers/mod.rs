@@ -57,20 +57,36 @@ impl Shown {
         most: Option<usize>,
         clock: impl Fn() -> Duration,
     ) {
-        let had = self.share();
+        let (had, before) = (self.share(), self.bytes);
+        let begun = self.since / 1_000;
         if had.is_none() && !self.shows(bytes, &clock) {
+            if self.bytes == SHOWN {
+                self.waits(before < SHOWN, sender, room, &clock);
+            }
             return;
         }
         let second = u32::try_from(clock().as_secs()).unwrap_or(u32::MAX);
-        let counts = had.is_none() || second != self.since;
+        let counts = before < SHOWN || second != if had.is_some() { self.since } else { begun };
         if counts {
             room.moves(second);
-            self.since = second;
         }
+        self.since = second;
         let due = room.share();
         if had.is_none_or(|had| due < had || due > had && counts) {
             self.bytes = BELIEVED | u32::from(due.number());
             widen(sender, due.buffer().into_iter().chain(most.map(|most| 2 * most)).min());
+        }
+    }
+
+    /// It has taken as much, but has to go on for longer. Among the others it counts, and what the kernel may have given the
+    /// sender already ends at its share.
+    fn waits(&self, new: bool, sender: &impl AsFd, room: &Room, clock: impl Fn() -> Duration) {
+        if new {
+            room.moves(u32::try_from(clock().as_secs()).unwrap_or(u32::MAX));
+        }
+        let has = || SockRef::from(sender).recv_buffer_size().unwrap_or_default();
+        if let Some(most) = room.share().buffer().filter(|most| has() > *most) {
+            widen(sender, Some(most));
         }
     }
 
@@ -244,6 +260,21 @@ mod tests {
         assert_eq!(buffer(&ours), 2 * FIRST);
         shown.took(1, &ours, &room, None, || Duration::from_secs(9));
         assert_eq!(shown.share().unwrap().buffer(), None, "the others have ended");
+    }
+
+    #[test]
+    fn what_the_kernel_gave_before_ends_at_the_share() {
+        let (room, (ours, _peer)) = (Room::default(), pair());
+        SockRef::from(&ours).set_recv_buffer_size(1 << 20).unwrap();
+        let all: Vec<_> = (0..200)
+            .map(|_| {
+                let mut shown = Shown::default();
+                shown.took(256 * 1024, &ours, &room, None, || Duration::from_secs(1));
+                shown
+            })
+            .collect();
+        assert!(all.iter().all(|shown| shown.share().is_none()), "in no time");
+        assert_eq!(buffer(&ours), 2 * FIRST);
     }
 
     #[test]
