@@ -74,7 +74,7 @@ impl Shown {
         let due = room.share();
         if had.is_none_or(|had| due < had || due > had && counts) {
             self.bytes = BELIEVED | u32::from(due.number());
-            widen(sender, due.buffer().into_iter().chain(most.map(|most| 2 * most)).min());
+            widen(sender, due.buffer().filter(|_| can_end(sender)).into_iter().chain(most.map(|most| 2 * most)).min());
         }
     }
 
@@ -85,7 +85,7 @@ impl Shown {
             room.moves(u32::try_from(clock().as_secs()).unwrap_or(u32::MAX));
         }
         let has = || SockRef::from(sender).recv_buffer_size().unwrap_or_default();
-        if let Some(most) = room.share().buffer().filter(|most| has() > *most) {
+        if let Some(most) = room.share().buffer().filter(|most| can_end(sender) && has() > *most) {
             widen(sender, Some(most));
         }
     }
@@ -120,10 +120,14 @@ impl Shown {
 /// Gives the sender on this socket little room. Not before the connection stands: its window scale would be chosen for that
 /// little (`tcp_select_initial_window` in the kernel). On kernels that could not take it back, before 5.14, it does nothing.
 pub fn begin(socket: &impl AsFd) {
-    static CAN_END: OnceLock<bool> = OnceLock::new();
-    if *CAN_END.get_or_init(|| sys::unlock_buffers(socket).is_ok()) {
+    if can_end(socket) {
         receive(socket, FIRST).unwrap_or_default();
     }
+}
+
+fn can_end(socket: &impl AsFd) -> bool {
+    static CAN_END: OnceLock<bool> = OnceLock::new();
+    *CAN_END.get_or_init(|| sys::unlock_buffers(socket).is_ok())
 }
 
 /// The sender gets the room the kernel finds right, or this many bytes as the kernel counts them. The kernel lets the window
