@@ -127,6 +127,8 @@ fn travel(
     async move {
         // Not for the requests behind one that a glance has seen.
         let mut first = decision.is_none().then_some(deadline);
+        // What has been answered on this connection may still be on its way: it is not dropped any more.
+        let mut answered = false;
         let end = loop {
             let decided = match decision.take() {
                 Some(decided) => Ok(decided),
@@ -139,7 +141,10 @@ fn travel(
                 Ok(Decision::Forward(asked)) => {
                     Box::pin(forward::exchange(stream, asked, entry(), &visitor, &mut buffer))
                 }
-                Ok(Decision::Refuse(reply)) => Box::pin(refuse::answer(stream, reply, entry(), &visitor, &mut buffer)),
+                Ok(Decision::Refuse(mut reply)) => {
+                    reply.whole &= !answered;
+                    Box::pin(refuse::answer(stream, reply, entry(), &visitor, &mut buffer))
+                }
                 Err(end) => {
                     // Who never asked for anything has no answer to lose.
                     close::idle(stream, end == ConnectionEnd::Empty || worker.shared.is_lean());
@@ -147,7 +152,7 @@ fn travel(
                 }
             };
             match work.await {
-                Next::Again(kept) => stream = kept,
+                Next::Again(kept) => (stream, answered) = (kept, true),
                 Next::Held(held) => {
                     worker.holding.add(*held, connection);
                     return None;
