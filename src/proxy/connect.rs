@@ -67,8 +67,8 @@ pub(crate) fn pooled(to: &Destination, worker: &Worker, visitor: &Visitor) -> Op
         upstream.abort();
         return None;
     }
-    // What stood still then does so no more: short answers alone would never earn it more room.
-    if upstream.narrow && !shared.guard.pressure.is_anything_stuck() {
+    // Not much stands still any more: short answers alone would never earn it more room.
+    if upstream.narrow && !shared.guard.pressure.many_are_stuck() {
         buffers::set_free(&upstream.stream, shared.guard.pressure.relief().buffer);
         upstream.narrow = false;
     }
@@ -188,7 +188,7 @@ async fn establish(
         close::abort(dialled.stream);
         return Err(RequestEnd::SelfTarget);
     }
-    let narrow = shared.guard.pressure.is_anything_stuck();
+    let narrow = shared.guard.pressure.many_are_stuck();
     if narrow {
         buffers::begin(&dialled.stream);
     }

@@ -119,7 +119,7 @@ impl Tunnel {
     ) -> Box<Self> {
         // The one thing that may last for hours without a word: a client that has vanished meanwhile is to be found.
         socket2::SockRef::from(&client).set_keepalive(true).unwrap_or_default();
-        if entry.worker.shared.guard.pressure.is_anything_stuck() {
+        if entry.worker.shared.guard.pressure.many_are_stuck() {
             buffers::begin(&client);
         }
         let (there, back) = (Pump::new(Way::There, early), Pump::new(Way::Back, first_answer));

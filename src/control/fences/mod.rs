@@ -64,7 +64,10 @@ pub(crate) fn put_up(settings: &Settings, addresses: &[SocketAddr], sockets: &[&
     let choice = settings.guard.fence;
     let mut ready = Ready { fences: Fences::new(Terms::clone(&settings.guard.terms), choice), builder: None };
     let kind = match choice {
-        _ if settings.guard.ladder == LadderMode::Answer => return ready,
+        _ if settings.guard.ladder == LadderMode::Answer => {
+            ready.fences.backend.why_not = vec!["guard.ladder was \"answer\" at the start: restart".to_owned()];
+            return ready;
+        }
         FenceChoice::Off => return ready,
         FenceChoice::Auto => Choice::Auto,
         FenceChoice::NfTables => Choice::NfTables,

@@ -53,6 +53,10 @@ impl Class {
 
     /// The class of a request's end; `None` for what no client is to blame for.
     pub const fn of(end: RequestEnd) -> Option<Self> {
+        // Openings run out when destinations are silent: whoever shares the client's address is not to hang for it.
+        if matches!(end, RequestEnd::OpeningLimited) {
+            return Some(Self::Failing);
+        }
         match end.row().reason {
             Some(Reason::SelfTarget) => Some(Self::SelfTarget),
             Some(Reason::Malformed) => Some(Self::Malformed),

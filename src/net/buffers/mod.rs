@@ -5,7 +5,7 @@
 //!
 //! The kernel lets a receive buffer grow with the traffic, up to 6 MiB (tcp(7), `tcp_rmem`), and counts as traffic what the
 //! buffers of the next hop swallow: of a download whose reader stops after 64 KiB it kept 1.2 to 2.6 MB, measured. So while
-//! there is a transfer whose receiver takes nothing, the senders of new ones get little room at first, and the kernel's
+//! there are many transfers whose receivers take nothing, the senders of new ones get little room at first, and the kernel's
 //! judgement counts once the receiver has taken more than buffers alone mostly do, and for longer than it takes to fill them.
 //! From then on it has a share of one budget ([`Room`]), which for few is more than the kernel's judgement allows.
 
@@ -149,7 +149,7 @@ fn widen(socket: &impl AsFd, most: Option<usize>) {
     .unwrap_or_default();
 }
 
-/// A connection that began with little room and serves somebody else now begins anew, since nothing stands still any more;
+/// A connection that began with little room and serves somebody else now begins anew, since not much stands still any more;
 /// with this many bytes at most.
 pub fn set_free(socket: &impl AsFd, most: Option<usize>) {
     widen(socket, most.map(|most| 2 * most));
