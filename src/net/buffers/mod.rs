@@ -61,7 +61,7 @@ impl Shown {
         let begun = self.since / 1_000;
         if had.is_none() && !self.shows(bytes, &clock) {
             if self.bytes == SHOWN {
-                self.waits(before < SHOWN, sender, room, &clock);
+                waits(before < SHOWN, sender, room, &clock);
             }
             return;
         }
@@ -78,20 +78,8 @@ impl Shown {
         }
     }
 
-    /// It has taken as much, but has to go on for longer. Among the others it counts, and what the kernel may have given the
-    /// sender already ends at its share.
-    fn waits(&self, new: bool, sender: &impl AsFd, room: &Room, clock: impl Fn() -> Duration) {
-        if new {
-            room.moves(u32::try_from(clock().as_secs()).unwrap_or(u32::MAX));
-        }
-        let has = || SockRef::from(sender).recv_buffer_size().unwrap_or_default();
-        if let Some(most) = room.share().buffer().filter(|most| can_end(sender) && has() > *most) {
-            widen(sender, Some(most));
-        }
-    }
-
     /// What it is taken to pin when its receiver stops, in bytes.
-    pub fn pins(&self) -> u64 {
+    pub fn pins(self) -> u64 {
         self.share().unwrap_or_default().pins()
     }
 
@@ -111,9 +99,21 @@ impl Shown {
     }
 
     /// What the sender has since its receiver is believed.
-    fn share(&self) -> Option<Share> {
+    fn share(self) -> Option<Share> {
         let number = self.bytes.checked_sub(BELIEVED)?;
         u8::try_from(number).ok().map(Share::numbered)
+    }
+}
+
+/// A receiver has taken enough, but has to go on for longer. Among the others it counts, and what the kernel may have given
+/// its sender already ends at its share.
+fn waits(new: bool, sender: &impl AsFd, room: &Room, clock: impl Fn() -> Duration) {
+    if new {
+        room.moves(u32::try_from(clock().as_secs()).unwrap_or(u32::MAX));
+    }
+    let has = || SockRef::from(sender).recv_buffer_size().unwrap_or_default();
+    if let Some(most) = room.share().buffer().filter(|most| can_end(sender) && has() > *most) {
+        widen(sender, Some(most));
     }
 }
 

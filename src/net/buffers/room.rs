@@ -108,12 +108,8 @@ impl Moving {
     }
 
     fn unpack(state: u64) -> Self {
-        let [a, b, c, d, e, f, g, h] = state.to_be_bytes();
-        Self {
-            second: u32::from_be_bytes([a, b, c, d]),
-            now: u16::from_be_bytes([e, f]),
-            before: u16::from_be_bytes([g, h]),
-        }
+        let part = |shift: u32| u16::try_from(state >> shift & 0xffff).unwrap_or_default();
+        Self { second: u32::try_from(state >> 32).unwrap_or_default(), now: part(16), before: part(0) }
     }
 }
 
@@ -137,7 +133,9 @@ mod tests {
     fn those_of_this_second_and_the_last_are_counted() {
         let room = Room::default();
         let transfers = |seconds: &[u32]| {
-            seconds.iter().for_each(|second| room.moves(*second));
+            for second in seconds {
+                room.moves(*second);
+            }
             Moving::unpack(room.moving.load(std::sync::atomic::Ordering::Relaxed)).transfers()
         };
         assert_eq!(transfers(&[5, 5, 5]), 3);
