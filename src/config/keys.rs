@@ -177,8 +177,8 @@ keys! {
 
     /// Concurrent connections of one client. Fifty PCs behind one address, 32 sockets each, stay below the default.
     CLIENT_CONNECTIONS: Count<u32> = ["limits" "client-connections" = "2048"] Count { min: 1, max: 1_048_576 };
-    /// New connections of one client. Fifty PCs that start at once open their 1,600 sockets within the default's burst.
-    CLIENT_CONNECTION_RATE: Text<Rate> = ["limits" "client-connection-rate" = r#""200/s, burst 2000""#] RATE;
+    /// New connections of one client. Fifty PCs that start at once may open twenty each within the default's burst.
+    CLIENT_CONNECTION_RATE: Text<Rate> = ["limits" "client-connection-rate" = r#""200/s, burst 1000""#] RATE;
     /// Requests of one client. Fifty PCs behind one address may each load a page of 80 objects at once.
     CLIENT_REQUEST_RATE: Text<Rate> = ["limits" "client-request-rate" = r#""1000/s, burst 4000""#] RATE;
     /// Connections of one client whose first request has not arrived. Up to half of them are waited for as long as
