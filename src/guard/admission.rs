@@ -63,18 +63,20 @@ fn sockets(counters: &Counters) -> u64 {
 /// closed without a word, and opened again when they are needed.
 pub const LEAST_PATIENCE: Duration = Duration::from_millis(250);
 
+/// Time for a request that is on its way through a LAN while its neighbours fill the box with silence.
+const LAN_PATIENCE: Duration = Duration::from_millis(20);
 /// Silent connections that nobody is blamed for: two browsers may open as many ahead of need.
 pub const FEW_HEADS: u32 = 64;
 
 /// How long to wait for the first head of one more connection, while `client` heads of this client and `box_wide` of all
 /// are waited for: all of the time up to half of either limit, from there in proportion to the room that is left, and
-/// [`LEAST_PATIENCE`] at the limit and beyond. No time at all beyond the box's limit for a client that has more than
-/// [`FEW_HEADS`] of them: even the least patience with thousands that come in step would fill the table of connections.
+/// [`LEAST_PATIENCE`] at the limit and beyond. Only [`LAN_PATIENCE`] beyond the box's limit for a client that has more than
+/// [`FEW_HEADS`] of them: the least patience with thousands that come in step would fill the table of connections.
 ///
 /// So silence never costs more than the limit, and who speaks at once is served however many are silent.
 pub fn patience(full: Duration, limits: &Limits, client: u32, box_wide: u32) -> Duration {
     if box_wide >= limits.heads && client > FEW_HEADS {
-        return Duration::ZERO;
+        return LAN_PATIENCE.min(full);
     }
     let share = |waiting: u32, limit: u32| {
         let room = limit.saturating_sub(waiting).min(limit.div_ceil(2));
@@ -165,7 +167,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{Capacity, FEW_HEADS, LEAST_PATIENCE, LOOKUPS, patience};
+    use super::{Capacity, FEW_HEADS, LAN_PATIENCE, LEAST_PATIENCE, LOOKUPS, patience};
     use crate::config::Settings;
 
     const FULL: Duration = Duration::from_secs(10);
@@ -182,7 +184,7 @@ mod tests {
         assert_eq!(of(client, 0), LEAST_PATIENCE);
         assert_eq!(of(0, all), LEAST_PATIENCE);
         assert_eq!(of(FEW_HEADS, u32::MAX), LEAST_PATIENCE);
-        assert_eq!(of(FEW_HEADS + 1, all), Duration::ZERO, "those who fill the box are not waited for");
+        assert_eq!(of(FEW_HEADS + 1, all), LAN_PATIENCE, "those who fill the box are hardly waited for");
         let short = Duration::from_millis(100);
         assert_eq!(patience(short, &limits, u32::MAX, 0), short, "never longer than the operator wants");
     }
@@ -197,7 +199,7 @@ mod tests {
                 client_heads: limits.0, heads: limits.1, ..Settings::defaults().limits
             };
             let now = patience(full, &limits, heads.0, heads.1);
-            prop_assert!(now <= full && (now >= LEAST_PATIENCE.min(full) || now.is_zero() && heads.0 > FEW_HEADS));
+            prop_assert!(now <= full && (now >= LEAST_PATIENCE.min(full) || now == LAN_PATIENCE.min(full) && heads.0 > FEW_HEADS));
             prop_assert!(patience(full, &limits, heads.0 + 1, heads.1) <= now);
             prop_assert!(patience(full, &limits, heads.0, heads.1 + 1) <= now);
         }

@@ -29,14 +29,13 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::net::{buffers, close};
-use crate::outcome::{ConnectionEnd, RequestEnd};
+use crate::outcome::ConnectionEnd;
 use accept::Arrival;
 use buffer::Buffer;
 use hold::Held;
 pub use hold::Holding;
 pub(crate) use hold::run as hold;
 use ledger::{ConnectionEntry, RequestEntry};
-use refuse::Reply;
 pub use refuse::{Answers, Refused};
 use request::{Decision, Glance};
 use shared::Visitor;
@@ -83,16 +82,6 @@ pub(crate) fn serve(mut arrival: Arrival, mut connection: ConnectionEntry, worke
             return refuse::at_once(arrival, connection, reply, &mut buffer, worker);
         }
         Glance::Decided(decision) => Some(decision),
-        // So many are silent that this one is not waited for.
-        Glance::Open if arrival.deadline <= Instant::now() => {
-            connection.heard();
-            if !buffer.is_empty() {
-                let reply = Reply { end: RequestEnd::HeadTimeout, to_head: false, whole: false };
-                return refuse::at_once(arrival, connection, reply, &mut buffer, worker);
-            }
-            close::unanswered(arrival.stream);
-            return connection.end(ConnectionEnd::Empty);
-        }
         Glance::Open => None,
     };
     // Its task runs after all others of this turn have been accepted: they can have the block.

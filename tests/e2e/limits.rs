@@ -19,7 +19,7 @@ pub(crate) fn from(source: [u8; 4], to: SocketAddr) -> Client {
     socket.bind(&SocketAddr::new(Ipv4Addr::from(source).into(), 0).into()).unwrap();
     socket.connect(&to.into()).unwrap();
     let stream: std::net::TcpStream = socket.into();
-    stream.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     Client(stream)
 }
 

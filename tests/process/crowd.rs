@@ -159,6 +159,7 @@ fn ten_thousand_useless_clients() {
     let floodgate = Floodgate::start(
         &[origin],
         "[runtime]\nworkers = 2\n[timeouts]\nhead = '5s'\n[limits]\nconnections = 16000\nclient-connections = 16000\n\
+         heads = 16000\nclient-heads = 16000\n\
          client-connection-rate = '100000/s, burst 100000'\nclient-request-rate = '100000/s, burst 100000'",
     );
     let first = good_requests(floodgate.proxy, origin, &AtomicBool::new(true));
