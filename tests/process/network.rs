@@ -52,9 +52,11 @@ pub(crate) fn ip(arguments: &str) {
     assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A gateway on every address.
+/// A gateway on every address, which answers everybody however often they are refused.
 fn gateway(more: &str) -> Floodgate {
-    let config = format!("[[listener]]\naddress = '0.0.0.0:0'\n[admin]\naddress = '127.0.0.1:0'\n{more}\n");
+    let config = format!(
+        "[[listener]]\naddress = '0.0.0.0:0'\n[admin]\naddress = '127.0.0.1:0'\n[guard]\nladder = 'answer'\n{more}\n"
+    );
     let mut floodgate = Floodgate::with(&config, Command::new(BINARY));
     floodgate.proxy.set_ip([127, 0, 0, 1].into());
     floodgate
