@@ -7,7 +7,7 @@ Called by: `lab.py`, `storm.py`. Never: touches a process or an interface it did
     core 1                                 core 0                             core 1
 
 The addresses are those set aside for benchmarks (RFC 2544, RFC 5180). No host forwards packets and none has a default route. Behind
-the clients' first address lie further networks: FAR and FAR6, any address of which the clients' host can have, and NOBODY,
+the clients' router lie further networks: FAR and FAR6, any address of which the clients' host can have, and NOBODY,
 where nobody answers. Nobody answers for SILENT either, which lies beside the origin.
 """
 
@@ -29,6 +29,8 @@ ORIGIN = "198.19.0.2"
 SILENT = "198.19.0.3"
 # Where nothing listens.
 CLOSED_PORT = 8081
+# The clients' router; no client has its address, since routers are never fenced.
+ROUTER = "198.18.0.254"
 FAR, NOBODY = "198.18.128.0/17", "198.18.64.0/18"
 GATEWAY6, CLIENTS6, FAR6 = "2001:2:0:1::1", "2001:2:0:1::2", "2001:2:0:8000::/49"
 PORT = 3128
@@ -124,13 +126,12 @@ class Network:
 
     def _extend(self):
         """The networks behind the clients' router, the link in IPv6, and the silent neighbour."""
-        router = sources(1)[0]
         self._inside(self.clients, "echo 1 > /proc/sys/net/ipv6/ip_nonlocal_bind")
         for name, lines in (
-            (self.clients, [f"-6 address add {CLIENTS6}/64 dev c0 nodad", f"route add local {FAR} dev lo",
+            (self.clients, [f"address add {ROUTER}/32 dev c0", f"-6 address add {CLIENTS6}/64 dev c0 nodad", f"route add local {FAR} dev lo",
                             f"-6 route add local {FAR6} dev lo"]),
             (self.gateway, [f"-6 address add {GATEWAY6}/64 dev g0 nodad",
-                            *(f"route add {net} via {router} dev g0 {CONGESTION_CONTROL}" for net in (FAR, NOBODY)),
+                            *(f"route add {net} via {ROUTER} dev g0 {CONGESTION_CONTROL}" for net in (FAR, NOBODY)),
                             f"-6 route add {FAR6} via {CLIENTS6} dev g0 {CONGESTION_CONTROL}",
                             f"neigh add {SILENT} lladdr 02:00:00:00:00:03 nud permanent dev g1"]),
         ):
