@@ -271,7 +271,7 @@ def doubts(workload, seen, cores):
         (ended + load["open_at_end"] == load["attempts"] + load["open_at_begin"], "attempts and ends do not add up"),
         (load["completed"] == 0 or 0 < latency["p50"] <= latency["p99"] <= latency["max"], f"latency: {latency}"),
         (seen["cost"] is not None and seen["cost"] > 0, f"cost: {seen['cost']}"),
-        (0 <= seen["busy"] <= 1.15, f"busy: {seen['busy']}"),
+        (0 <= seen["busy"] <= 1.05, f"busy: {seen['busy']}"),
         (all(seen["steered"].get(core, 0) > 0 for core in cores), f"packets were not steered: {seen['steered']}"),
     ]
     return [what for holds, what in checks if not holds]
@@ -287,7 +287,7 @@ def storm_doubts(seen, cores):
         ("crowd_asked" in seen or not any(end.startswith("2") for end in seen["ends"]), f"attempts ended by {seen['ends']}"),
         (seen["socket_bytes"] > 0 and max(samples["sockets"], default=0) > 0, "no socket was seen"),
         (len(samples["at"]) >= 5, f"{len(samples['at'])} samples"),
-        (0 <= seen["busy"] <= 1.15, f"busy: {seen['busy']}"),
+        (0 <= seen["busy"] <= 1.05, f"busy: {seen['busy']}"),
         (all(seen["steered"].get(core, 0) > 0 for core in cores), f"packets were not steered: {seen['steered']}"),
         (followed < 0.95 * (seen["followed_max"] or math.inf), f"{followed} connections are all that the kernel can follow"),
         (seen.get("good_asked", 1) > 0, "no good request was made"),

@@ -178,10 +178,11 @@ def main():
     due = time.monotonic()
     while not told:
         sockets, time_wait = sockstat()
-        busy = busy_us(core), busy_us(other)
+        # With its time: what is asked below may take a while.
+        at, *busy = time.monotonic(), busy_us(core), busy_us(other)
         syns, members = drops.look()
         addresses.update(members)
-        samples.append((time.monotonic(), *busy, sockets, time_wait, orphans(link), slab(), conntrack(), *memory.look(), syns))
+        samples.append((at, *busy, sockets, time_wait, orphans(link), slab(), conntrack(), *memory.look(), syns))
         due = max(due + EVERY, time.monotonic())
         time.sleep(max(0.0, due - time.monotonic()))
     json.dump(dict(zip(NAMES, map(list, zip(*samples)))) | {"fenced": sorted(addresses)}, sys.stdout)
