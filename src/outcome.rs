@@ -34,6 +34,8 @@ macro_rules! labelled {
     };
 }
 
+pub(crate) use labelled;
+
 labelled! {
     /// How a connection from a client ended.
     ConnectionEnd {
