@@ -23,8 +23,8 @@ const REST: u32 = 20;
 
 /// Looks for ever. `listeners`: where we listen.
 pub(crate) async fn run(shared: Arc<Shared>, listeners: Vec<SocketAddr>) {
-    // All local ports: our connections to origins may have any.
-    let scope = Scope::new(listeners.iter().map(SocketAddr::port), Some(1..=u16::MAX));
+    // Not our listeners' ports alone: our connections to origins may have any.
+    let scope = Scope::everything();
     let (mut diag, mut told) = (None, false);
     let mut clock = interval(Duration::from_secs(1));
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
