@@ -1,7 +1,7 @@
 //! Asking the kernel over netlink (netlink(7)) and reading what it answers, with an end to every wait.
 //!
-//! Owns: the socket, the datagram, the walk over its messages. Called by: diag, conntrack. Never: trusts a length it was
-//! given; what cannot be understood ends the datagram.
+//! Owns: the socket, the datagram, the walk over its messages. Called by: diag, conntrack, fence. Never: trusts a length it
+//! was given, or passes over what cannot be read: that is an error, since an answer would lack it.
 
 use std::io;
 use std::time::Duration;
@@ -15,10 +15,12 @@ const DATAGRAM: usize = 64 * 1024;
 /// The shortest wait: a time-out of 0 would mean for ever (socket(7)).
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// A netlink socket of the calling thread's network namespace.
+/// A netlink socket of the calling thread's network namespace. No program that we start inherits it.
 #[derive(Debug)]
 pub(crate) struct Netlink {
     socket: Socket,
+    /// Its name among the kernel's netlink sockets of this family, that of no other.
+    pub(crate) port: u32,
     datagram: Vec<u8>,
     sequence: u32,
     /// The time-out in force.
@@ -29,11 +31,12 @@ impl Netlink {
     /// Opens a socket of this netlink family, connected to the kernel.
     pub(crate) fn open(family: isize) -> io::Result<Self> {
         let mut socket = Socket::new(family)?;
-        socket.bind_auto()?;
+        let port = socket.bind_auto()?.port_number();
+        // To the kernel, so that nobody else's messages reach us.
         socket.connect(&SocketAddr::new(0, 0))?;
         // Errors then come without a copy of the request; a kernel before 4.2 sends it all the same.
         socket.set_cap_ack(true).unwrap_or_default();
-        Ok(Self { socket, datagram: vec![0; DATAGRAM], sequence: 0, patience: Duration::ZERO })
+        Ok(Self { socket, port, datagram: vec![0; DATAGRAM], sequence: 0, patience: Duration::ZERO })
     }
 
     /// Makes room for that many bytes of answers, overhead included. Needs `CAP_NET_ADMIN`.
@@ -56,8 +59,9 @@ impl Netlink {
     /// The messages of the next datagram.
     ///
     /// # Errors
-    /// `WouldBlock` when none comes within `patience`; `ENOBUFS` when the kernel had more to say than there was room for.
-    pub(crate) fn receive(&mut self, patience: Duration) -> io::Result<impl Iterator<Item = Message<'_>>> {
+    /// `WouldBlock` when none comes within `patience`; `ENOBUFS` when the kernel had more to say than there was room for. In
+    /// place of a message, `InvalidData` when the rest of the datagram makes no sense.
+    pub(crate) fn receive(&mut self, patience: Duration) -> io::Result<impl Iterator<Item = io::Result<Message<'_>>>> {
         let patience = patience.max(SHORTEST);
         if patience != self.patience {
             set_socket_timeout(&self.socket, Timeout::Recv, Some(patience))?;
@@ -78,6 +82,8 @@ impl Netlink {
 pub(crate) struct Message<'a> {
     /// Of the request that it answers.
     pub(crate) sequence: u32,
+    /// `NLM_F_*` of `linux/netlink.h`.
+    pub(crate) flags: u16,
     pub(crate) body: Body<'a>,
 }
 
@@ -92,21 +98,28 @@ pub(crate) enum Body<'a> {
     Payload(&'a [u8]),
 }
 
-/// Walks over a datagram, as far as it makes sense.
-pub(crate) fn messages(datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
+/// Walks over a datagram, as far as it makes sense: an error comes last.
+fn messages(datagram: &[u8]) -> impl Iterator<Item = io::Result<Message<'_>>> {
     let mut rest = datagram;
     std::iter::from_fn(move || {
-        let message = NetlinkBuffer::new_checked(rest).ok()?;
-        // Messages are aligned to 4 bytes (netlink(7)).
-        let length = usize::try_from(message.length()).unwrap_or(usize::MAX).checked_next_multiple_of(4)?;
-        rest = rest.get(length..).unwrap_or_default();
+        let bytes = std::mem::take(&mut rest);
+        if bytes.is_empty() {
+            return None;
+        }
+        let message = match NetlinkBuffer::new_checked(bytes) {
+            Ok(message) => message,
+            Err(error) => return Some(Err(io::Error::new(io::ErrorKind::InvalidData, error))),
+        };
+        // Messages are aligned to 4 bytes (netlink(7)); after the last one the padding may be missing.
+        let length = usize::try_from(message.length()).ok().and_then(|length| length.checked_next_multiple_of(4));
+        rest = length.and_then(|length| bytes.get(length..)).unwrap_or_default();
         let payload = message.payload();
         let body = match message.message_type() {
             NLMSG_ERROR => Body::Outcome(errno(payload)),
             NLMSG_DONE => Body::Done(errno(payload)),
             _ => Body::Payload(payload),
         };
-        Some(Message { sequence: message.sequence_number(), body })
+        Some(Ok(Message { sequence: message.sequence_number(), flags: message.flags(), body }))
     })
 }
 
@@ -121,9 +134,12 @@ mod tests {
 
     use super::{Body, Message, messages};
 
+    const FLAGS: u16 = 0x12;
+
     fn message(kind: u16, sequence: u32, payload: &[u8]) -> Vec<u8> {
         let length = u32::try_from(16 + payload.len()).unwrap();
-        let mut bytes = [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), &[0; 2], &sequence.to_ne_bytes()].concat();
+        let (length, kind, flags) = (length.to_ne_bytes(), kind.to_ne_bytes(), FLAGS.to_ne_bytes());
+        let mut bytes = [&length[..], &kind, &flags, &sequence.to_ne_bytes()].concat();
         bytes.extend([0; 4]);
         bytes.extend(payload);
         bytes.resize(bytes.len().next_multiple_of(4), 0);
@@ -135,16 +151,24 @@ mod tests {
         let refused = [&(-1_i32).to_ne_bytes()[..], &[7; 20]].concat();
         let datagram =
             [message(20, 1, b"first"), message(2, 2, &refused), message(2, 3, &[0; 20]), message(3, 4, &[])].concat();
-        let found: Vec<_> = messages(&datagram).collect();
+        let found: Vec<_> = messages(&datagram).map(Result::unwrap).collect();
         let expected = [Body::Payload(b"first"), Body::Outcome(libc::EPERM), Body::Outcome(0), Body::Done(0)];
-        let expected = (1..).zip(expected).map(|(sequence, body)| Message { sequence, body });
+        let expected = (1..).zip(expected).map(|(sequence, body)| Message { sequence, flags: FLAGS, body });
         assert_eq!(found, expected.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_an_error_and_the_end() {
+        let datagram = [message(20, 1, b"read"), message(20, 2, b"cut off")].concat();
+        let cut = &datagram[..datagram.len() - 2];
+        let found: Vec<_> = messages(cut).map(|message| message.ok().map(|message| message.sequence)).collect();
+        assert_eq!(found, [Some(1), None]);
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_walked_to_an_end(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            prop_assert!(messages(&bytes).count() <= bytes.len() / 16);
+            prop_assert!(messages(&bytes).count() <= bytes.len() / 16 + 1);
         }
 
         #[test]

@@ -109,6 +109,7 @@ impl Conntrack {
         loop {
             let mut is_answered = false;
             for message in self.socket.receive(PATIENCE)? {
+                let message = message?;
                 is_answered |= message.sequence == sequence;
                 match message.body {
                     Body::Outcome(libc::ENOENT) => unknown += 1,

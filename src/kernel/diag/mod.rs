@@ -130,6 +130,7 @@ impl Diag {
             let mut is_answered = false;
             while !is_answered {
                 for message in socket.receive(PATIENCE)? {
+                    let message = message?;
                     is_answered |= message.sequence == last;
                     match message.body {
                         Body::Outcome(0) => destroyed.ended += 1,
@@ -169,8 +170,10 @@ fn receive(
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
             result => result?,
         };
-        for message in messages.filter(|message| message.sequence == sequence) {
+        for message in messages {
+            let message = message?;
             match message.body {
+                _ if message.sequence != sequence => {}
                 Body::Payload(payload) => told(Entry::parse(payload)),
                 Body::Done(0) => return Ok(true),
                 Body::Done(errno) | Body::Outcome(errno) => return Err(io::Error::from_raw_os_error(errno)),

@@ -8,7 +8,7 @@ use netlink_packet_netfilter::nftables::{
 };
 
 use super::super::Change;
-use super::netlink::{attribute, attributes};
+use super::nfnetlink::{attribute, attributes};
 use super::ruleset::{self, SETS, Set};
 
 /// The messages that make these changes, with their flags; counters go on where they were `counted`.

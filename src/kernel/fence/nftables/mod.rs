@@ -1,6 +1,6 @@
 //! The fence in nftables: a table of our own, owned by our netlink socket, without the nft program.
 //!
-//! Owns: the netlink socket ([`netlink`]), the table ([`ruleset`]) and what is in its sets ([`elements`]). Called by: control,
+//! Owns: the netlink socket ([`nfnetlink`]), the table ([`ruleset`]) and what is in its sets ([`elements`]). Called by: control,
 //! as a [`Fence`]. Never: touches another table. Linux 5.12 or newer: tables that a socket owns.
 
 use std::io;
@@ -10,12 +10,12 @@ use ipnet::IpNet;
 use netlink_packet_core::NLM_F_DUMP;
 use netlink_packet_netfilter::nftables::{NfTablesMessage, RuleAttribute, RuleMessage, TableAttribute, TableMessage};
 
-use self::netlink::{Netlink, attribute};
+use self::nfnetlink::{NfNetlink, attribute};
 use self::ruleset::{DROPPED, SET_SIZE, SETS};
 use super::{Change, Dropped, Fence, LEAST_TIMEOUT, Listening, last_words};
 
 mod elements;
-mod netlink;
+mod nfnetlink;
 mod ruleset;
 #[cfg(test)]
 mod tests;
@@ -35,7 +35,7 @@ const ATTEMPTS: usize = 5;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct NfTables {
-    netlink: Netlink,
+    netlink: NfNetlink,
     table: String,
     /// Of each network what had been dropped at the last reading: where its counter goes on when it is shut anew.
     counted: AHashMap<IpNet, u64>,
@@ -44,7 +44,7 @@ pub(super) struct NfTables {
 impl NfTables {
     /// Puts the table up, and tries it.
     pub(super) fn put_up(listening: &[Listening]) -> io::Result<Self> {
-        let mut netlink = Netlink::open().map_err(explained)?;
+        let mut netlink = NfNetlink::open().map_err(explained)?;
         // A second gateway, or an operator's own table of that name. No two sockets of a network have the same port.
         let mut table = TABLE.to_owned();
         let taken = |error: &io::Error| matches!(error.raw_os_error(), Some(libc::EEXIST | libc::EPERM));
@@ -52,7 +52,7 @@ impl NfTables {
             if !taken(&error) {
                 return Err(explained(error));
             }
-            table = format!("{TABLE}_{}", netlink.port);
+            table = format!("{TABLE}_{}", netlink.port());
             netlink.commit(ruleset::messages(&table, listening)).map_err(explained)?;
         }
         let mut fence = Self { netlink, table, counted: AHashMap::new() };
@@ -152,7 +152,7 @@ impl Fence for NfTables {
 
     fn is_intact(&mut self) -> io::Result<bool> {
         let table = TableMessage { attributes: vec![TableAttribute::Name(self.table.clone())] };
-        let ours = self.netlink.port.to_be_bytes();
+        let ours = self.netlink.port().to_be_bytes();
         let mut is_ours = false;
         let seen = |table: &[u8]| is_ours = attribute(table, NFTA_TABLE_OWNER) == ours;
         match self.netlink.ask(NfTablesMessage::GetTable(table), 0, seen) {
