@@ -28,3 +28,6 @@ pub mod outcome;
 pub mod pcap;
 pub mod proxy;
 pub mod telemetry;
+#[cfg(test)]
+#[path = "../tests/toolkit/mod.rs"]
+mod toolkit;

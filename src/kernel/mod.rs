@@ -7,8 +7,6 @@
 pub mod conntrack;
 pub mod diag;
 pub mod fence;
-#[cfg(test)]
-mod namespace;
 mod netlink;
 pub mod privilege;
 pub(crate) mod sys;

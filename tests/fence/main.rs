@@ -6,3 +6,5 @@ mod forwarded;
 mod nftables;
 mod rig;
 mod socket_filter;
+#[path = "../toolkit/mod.rs"]
+mod toolkit;

@@ -21,3 +21,5 @@ mod shortage;
 mod signals;
 mod start;
 mod storm;
+#[path = "../toolkit/mod.rs"]
+mod toolkit;

@@ -1,51 +1,15 @@
 //! A network of its own for the gateway, in which addresses and routes change while it runs.
 
-use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::AsFd;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-
-use crate::rig::{BINARY, Client, Floodgate, eventually, skipped};
+use crate::rig::{BINARY, Client, Floodgate, eventually, in_a_network_of_its_own};
 
 const SELF_TARGET: &str = "HTTP/1.1 403 Forbidden\r\nProxy-Status: floodgate; error=proxy_loop_detected\r\n";
-
-/// Runs this on a thread that has been moved to a new network namespace; processes and threads it starts are there too.
-pub(crate) fn in_a_network_of_its_own(test: fn()) {
-    let mut holder = Command::new("unshare")
-        .args(["--net", "sh", "-c", "ip link set lo up && echo up && read end"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut up = [0; 3];
-    let is_up = holder.stdout.take().unwrap().read_exact(&mut up).is_ok();
-    let ran = thread::spawn({
-        let namespace = format!("/proc/{}/ns/net", holder.id());
-        move || {
-            let entered = |namespace: File| {
-                move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).is_ok()
-            };
-            let is_inside = is_up && File::open(namespace).is_ok_and(entered);
-            if is_inside {
-                test();
-            }
-            is_inside
-        }
-    });
-    let ran = ran.join();
-    drop(holder.stdin.take());
-    holder.wait().unwrap();
-    if !ran.unwrap() {
-        skipped("no network namespace may be entered here, or ip(8) is missing");
-    }
-}
 
 pub(crate) fn ip(arguments: &str) {
     let output = Command::new("ip").args(arguments.split(' ')).output().unwrap();

@@ -7,30 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use tempfile::TempDir;
 
-/// A safety net against a hanging test, not a limit of anything tested.
-pub(crate) const NET: Duration = Duration::from_secs(30);
+pub(crate) use crate::toolkit::{NET, eventually, in_a_network_of_its_own, skipped};
 
 /// The binary under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_floodgate");
-
-/// Waits for a condition; panics with `what` when the safety net is reached.
-pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let until = Instant::now() + NET;
-    while !condition() {
-        assert!(Instant::now() < until, "not reached: {what}");
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// Tells that a test did not run, past the harness, which would keep it to itself.
-pub(crate) fn skipped(why: &str) {
-    std::io::stderr().write_all(format!("skipped: {why}\n").as_bytes()).unwrap();
-}
 
 /// Raises the limit of open files of this process, which started processes inherit, as far as it may be: to how many.
 pub(crate) fn raise_descriptor_limit() -> usize {

@@ -18,8 +18,8 @@ use rustix::process::Signal;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use socket2::{Domain, Socket, Type};
 
-use crate::network::{in_a_network_of_its_own, ip};
-use crate::rig::{BINARY, Client, Floodgate, NET, eventually, skipped};
+use crate::network::ip;
+use crate::rig::{BINARY, Client, Floodgate, NET, eventually, in_a_network_of_its_own, skipped};
 
 /// The box that the gateway runs on, and two machines of its network.
 const BOX: &str = "198.18.0.1";

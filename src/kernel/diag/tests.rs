@@ -14,7 +14,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, SockFilter, SockRef, Socket, Type};
 
 use super::{Diag, Entry, Kind, Memory, Scope, State, Waiting};
-use crate::kernel::namespace::in_a_network_of_its_own;
+use crate::toolkit::{in_a_network_of_its_own, skipped};
 
 /// Long enough for any machine: what is looked at is what comes out, not when.
 const BUDGET: Duration = Duration::from_mins(1);
@@ -60,7 +60,7 @@ fn deafen(socket: &impl std::os::fd::AsFd) -> bool {
     let attached = SockRef::from(socket).attach_filter(&[SockFilter::new(0x06, 0, 0, 0)]);
     if let Err(error) = &attached {
         assert_eq!(error.kind(), ErrorKind::PermissionDenied);
-        eprintln!("skipped in part: no filter may be attached");
+        skipped("no filter may be attached, so no deaf clients");
     }
     attached.is_ok()
 }
@@ -83,48 +83,47 @@ fn write_until_full(mut stream: &TcpStream) {
 /// A network has its own limit of remnants; in one that is shared others may have used it up.
 #[test]
 fn sockets_of_every_kind_are_told_apart() {
-    in_a_network_of_its_own(every_kind);
+    in_a_network_of_its_own(|| every_kind(&listener()));
 }
 
-fn every_kind() {
-    let listener = listener();
+fn every_kind(listener: &TcpListener) {
     let mut expected = BTreeMap::new();
     let mut expect = |client: &TcpStream, state, kind| {
         expected.insert(client.local_addr().unwrap(), (state, kind));
     };
 
-    let (mut talker, _unread) = pair(&listener);
+    let (mut talker, _unread) = pair(listener);
     talker.write_all(&[7; 1000]).unwrap();
     expect(&talker, State::Established, Kind::Live);
 
-    let (gone, _kept) = pair(&listener);
+    let (gone, _kept) = pair(listener);
     gone.shutdown(Shutdown::Write).unwrap();
     expect(&gone, State::CloseWait, Kind::Live);
 
-    let (half_closed, ours) = pair(&listener);
+    let (half_closed, ours) = pair(listener);
     ours.shutdown(Shutdown::Write).unwrap();
     expect(&half_closed, State::FinWait2, Kind::Live);
 
     // Closed by us alone: with nothing left to send it shrinks at once.
-    let (mut told, closed) = pair(&listener);
+    let (mut told, closed) = pair(listener);
     drop(closed);
     assert_eq!(told.read(&mut [0; 1]).unwrap(), 0);
     expect(&told, State::FinWait2, Kind::TimeWait);
 
     // Closed by us, then by the client.
-    let (mut told, closed) = pair(&listener);
+    let (mut told, closed) = pair(listener);
     drop(closed);
     assert_eq!(told.read(&mut [0; 1]).unwrap(), 0);
     expect(&told, State::TimeWait, Kind::TimeWait);
     drop(told);
 
-    let (stopped, closed) = pair(&listener);
+    let (stopped, closed) = pair(listener);
     write_until_full(&closed);
     drop(closed);
     expect(&stopped, State::FinWait1, Kind::Orphan);
 
     // The client closed first, and does not hear of our end any more.
-    let (deaf, closed) = pair(&listener);
+    let (deaf, closed) = pair(listener);
     deaf.shutdown(Shutdown::Write).unwrap();
     assert_eq!((&closed).read(&mut [0; 1]).unwrap(), 0);
     let is_deaf = deafen(&deaf);
@@ -150,7 +149,7 @@ fn every_kind() {
     let kinds = |found: &[Entry]| -> BTreeMap<_, _> {
         found.iter().map(|entry| (entry.remote, (entry.state, entry.kind))).collect()
     };
-    let found = eventually(&listener, "every kind", |found| kinds(found) == expected);
+    let found = eventually(listener, "every kind", |found| kinds(found) == expected);
     assert_eq!(found.len(), expected.len(), "each once");
 
     let of = |client: &TcpStream| found.iter().find(|entry| entry.remote == client.local_addr().unwrap()).unwrap();
@@ -164,7 +163,7 @@ fn every_kind() {
     assert!(orphan.buffers() > u64::from(orphan.send_queue) && orphan.send_queue > 65536, "{orphan:?}");
     assert_eq!(orphan.inode, 0);
     // The FIN of the deaf client's connection is sent again and again.
-    eventually(&listener, "retransmits", |found| {
+    eventually(listener, "retransmits", |found| {
         let mut again = found.iter().filter(|entry| matches!(entry.waiting, Some(Waiting::Retransmit(1..))));
         !is_deaf || again.any(|entry| entry.state == State::LastAck)
     });
@@ -248,8 +247,7 @@ fn an_orphan_is_ended_and_only_it() {
         Ok(destroyed) => assert_eq!((destroyed.ended, destroyed.refused), (1, 0)),
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::PermissionDenied);
-            eprintln!("skipped: {error}");
-            return;
+            return skipped(&error.to_string());
         }
     }
     let left = sockets_of(&listener);

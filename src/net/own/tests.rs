@@ -1,10 +1,11 @@
-use std::env;
 use std::process::Command;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::runtime::Builder;
 use tokio::sync::watch as channel;
 
 use super::*;
+use crate::toolkit::in_a_network_of_its_own;
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -94,39 +95,12 @@ fn this_machine_has_a_list() {
     }
 }
 
-const INSIDE: &str = "FLOODGATE_TEST_INSIDE_NETNS";
-
-/// Runs the next test in a network namespace of its own, where addresses may be changed.
 #[test]
 fn a_change_is_seen_live() {
-    // As root, or as root of a user namespace of our own.
-    let unshare = [["--net"].as_slice(), &["--net", "--user", "--map-root-user"]];
-    let works = |arguments: &&[&str]| {
-        let probe = Command::new("unshare").args(*arguments).args(["ip", "addr"]).output();
-        probe.is_ok_and(|output| output.status.success())
-    };
-    let Some(arguments) = unshare.into_iter().find(works) else {
-        eprintln!("skipped: no network namespace may be made here, or ip(8) is missing");
-        return;
-    };
-    let output = Command::new("unshare")
-        .args(arguments)
-        .arg(env::current_exe().unwrap())
-        .args(["--exact", "net::own::tests::inside_a_namespace", "--ignored", "--nocapture"])
-        .env(INSIDE, "1")
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(text.contains("1 passed"), "{text}");
+    in_a_network_of_its_own(|| Builder::new_current_thread().enable_all().build().unwrap().block_on(changes()));
 }
 
-#[ignore = "changes addresses: run by `a_change_is_seen_live` in a namespace of its own"]
-#[tokio::test]
-async fn inside_a_namespace() {
-    if env::var_os(INSIDE).is_none() {
-        return;
-    }
+async fn changes() {
     let current = Arc::new(ArcSwap::from_pointee(OwnAddresses::read().unwrap()));
     let (seen, mut latest) = channel::channel(OwnAddresses::clone(&current.load()));
     let watching = tokio::spawn(watch(Arc::clone(&current), move |own| {
@@ -149,7 +123,6 @@ async fn inside_a_namespace() {
     latest.wait_for(|own| own.owns(ip("198.18.5.7"))).await.unwrap();
     ip_command(&["route", "add", "local", "198.18.6.0/24", "dev", "lo", "src", "198.18.77.1"]);
     latest.wait_for(|own| own.owns(ip("198.18.6.7"))).await.unwrap();
-    ip_command(&["link", "set", "lo", "up"]);
     ip_command(&["-6", "route", "add", "local", "2001:db8:5::/48", "dev", "lo"]);
     latest.wait_for(|own| own.owns(ip("2001:db8:5::7"))).await.unwrap();
     // What policy routing does with marked packets, as transparent proxies have it, says nothing about ours.
