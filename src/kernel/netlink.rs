@@ -101,26 +101,23 @@ pub(crate) enum Body<'a> {
 /// Walks over a datagram, as far as it makes sense: an error comes last.
 fn messages(datagram: &[u8]) -> impl Iterator<Item = io::Result<Message<'_>>> {
     let mut rest = datagram;
-    std::iter::from_fn(move || {
-        let bytes = std::mem::take(&mut rest);
-        if bytes.is_empty() {
-            return None;
-        }
-        let message = match NetlinkBuffer::new_checked(bytes) {
-            Ok(message) => message,
-            Err(error) => return Some(Err(io::Error::new(io::ErrorKind::InvalidData, error))),
-        };
-        // Messages are aligned to 4 bytes (netlink(7)); after the last one the padding may be missing.
-        let length = usize::try_from(message.length()).ok().and_then(|length| length.checked_next_multiple_of(4));
-        rest = length.and_then(|length| bytes.get(length..)).unwrap_or_default();
-        let payload = message.payload();
-        let body = match message.message_type() {
-            NLMSG_ERROR => Body::Outcome(errno(payload)),
-            NLMSG_DONE => Body::Done(errno(payload)),
-            _ => Body::Payload(payload),
-        };
-        Some(Ok(Message { sequence: message.sequence_number(), flags: message.flags(), body }))
-    })
+    std::iter::from_fn(move || if rest.is_empty() { None } else { Some(next(&mut rest)) })
+}
+
+fn next<'a>(rest: &mut &'a [u8]) -> io::Result<Message<'a>> {
+    let bytes = std::mem::take(rest);
+    let message =
+        NetlinkBuffer::new_checked(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    // Messages are aligned to 4 bytes (netlink(7)); the last one may lack its padding.
+    let length = usize::try_from(message.length()).unwrap_or(usize::MAX);
+    *rest = length.checked_next_multiple_of(4).and_then(|length| bytes.get(length..)).unwrap_or_default();
+    let payload = message.payload();
+    let body = match message.message_type() {
+        NLMSG_ERROR => Body::Outcome(errno(payload)),
+        NLMSG_DONE => Body::Done(errno(payload)),
+        _ => Body::Payload(payload),
+    };
+    Ok(Message { sequence: message.sequence_number(), flags: message.flags(), body })
 }
 
 /// Errors travel as negative numbers in the first four bytes; a `NLMSG_DONE` may be empty.

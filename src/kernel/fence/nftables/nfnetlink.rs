@@ -87,10 +87,12 @@ impl NfNetlink {
         let mut failed = None;
         let mut is_interrupted = false;
         for _ in 0..DATAGRAMS {
-            let messages = self.0.receive(PATIENCE).map_err(|error| match error.kind() {
-                io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::TimedOut, "the kernel does not reply"),
-                _ => error,
-            })?;
+            let messages = match self.0.receive(PATIENCE) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, "the kernel does not reply"));
+                }
+                result => result?,
+            };
             for message in messages {
                 let message = message?;
                 let sequence = message.sequence;
