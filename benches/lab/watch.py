@@ -85,7 +85,8 @@ def buffers(link):
             length, kind = struct.unpack_from("=HH", one, at)
             if kind == INET_DIAG_SKMEMINFO:
                 received, _, _, _, ahead, queued, options, backlog = SKMEMINFO(one, at + 4)
-                held += received + ahead + queued + options + backlog
+                # What is set aside may be negative for a moment: `sk_forward_alloc` is an int.
+                held += received + max(0, ahead) + queued + options + backlog
                 break
             at += max(4, (length + 3) & ~3)
     return held, requests

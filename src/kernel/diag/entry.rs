@@ -154,7 +154,8 @@ impl Entry {
             memory: memory.map(|memory| Memory {
                 receive: memory.receive_queue,
                 send: memory.send_queue,
-                forward: memory.cache,
+                // An int of the kernel's (`sk_forward_alloc`), which is below 0 for a moment now and then.
+                forward: if memory.cache > i32::MAX.cast_unsigned() { 0 } else { memory.cache },
                 options: memory.options,
                 backlog: memory.backlog_queue_length,
                 drops: memory.drops,
