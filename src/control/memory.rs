@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use crate::guard::attribution::{Attribution, Ours, Reclaim};
 use crate::guard::pressure::Level;
-use crate::kernel::diag::{Diag, Scope};
+use crate::kernel::diag::Diag;
 use crate::proxy::Shared;
 
 /// The longest a dump may take; what was not told of by then is not known.
@@ -23,8 +23,6 @@ const REST: u32 = 20;
 
 /// Looks for ever. `listeners`: where we listen.
 pub(crate) async fn run(shared: Arc<Shared>, listeners: Vec<SocketAddr>) {
-    // Not our listeners' ports alone: our connections to origins may have any.
-    let scope = Scope::everything();
     let (mut diag, mut told) = (None, false);
     let mut clock = interval(Duration::from_secs(1));
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -40,7 +38,7 @@ pub(crate) async fn run(shared: Arc<Shared>, listeners: Vec<SocketAddr>) {
         let rules = shared.rules.load_full();
         let spared = |address: IpAddr| rules.settings.clients.exempts(address.to_canonical());
         let opened = diag.take().map_or_else(Diag::open, Ok);
-        let taken = opened.and_then(|opened| look(diag.insert(opened), &scope, ours, level, spared));
+        let taken = opened.and_then(|opened| look(diag.insert(opened), ours, level, spared));
         match taken {
             Ok((attribution, took)) => {
                 guard.memory.latest.store(Some(Arc::new(attribution)));
@@ -58,13 +56,12 @@ pub(crate) async fn run(shared: Arc<Shared>, listeners: Vec<SocketAddr>) {
 /// One dump, added up; what is to be given up at this level is, but for clients that are `spared`.
 fn look(
     diag: &mut Diag,
-    scope: &Scope,
     ours: Ours<'_>,
     level: Level,
     spared: impl Fn(IpAddr) -> bool,
 ) -> io::Result<(Attribution, Duration)> {
     let (mut attribution, mut reclaim) = (Attribution::default(), Reclaim::new(level));
-    let dump = diag.dump(scope, BUDGET, |entry| {
+    let dump = diag.dump(BUDGET, |entry| {
         attribution.add(entry, ours.owner(entry));
         if ours.came_in(entry) && !spared(entry.remote.ip()) {
             reclaim.consider(entry);

@@ -1,36 +1,29 @@
 //! The TCP sockets of this network namespace, one by one (`sock_diag(7)`): what `ss -tanm` shows.
 //!
-//! Owns: [`Diag`], what a socket is ([`Entry`]) and which are asked for ([`Scope`]). Called by: control, on demand and under
+//! Owns: [`Diag`], and what a socket is ([`Entry`]). Called by: control, on demand and under
 //! pressure. Never: waits beyond its time budget, or ends a socket that no dump of ours has named.
 
 mod entry;
-mod filter;
 #[cfg(test)]
 mod tests;
 
 use std::io;
 use std::time::{Duration, Instant};
 
-use netlink_packet_core::{
-    DefaultNla, Emitable, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
-    NetlinkSerializable,
-};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage};
 use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6, IPPROTO_TCP};
 use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, SocketId, StateFlags};
-use netlink_packet_sock_diag::{SOCK_DESTROY, SOCK_DIAG_BY_FAMILY};
+use netlink_packet_sock_diag::{SOCK_DESTROY, SOCK_DIAG_BY_FAMILY, SockDiagMessage};
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 
 use super::netlink::{Body, Netlink};
 
 pub use entry::{Entry, Id, Kind, Memory, State, Waiting};
-pub use filter::Scope;
 
 /// Sockets ended by one call of the kernel: their acknowledgements find room in the smallest receive buffer.
 const BATCH: usize = 64;
 /// How long an acknowledgement is waited for; the kernel gives it before `send` returns.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// `INET_DIAG_REQ_BYTECODE` of `linux/inet_diag.h`.
-const REQUEST_BYTECODE: u16 = 1;
 
 /// Asks for sockets, and ends some.
 #[derive(Debug)]
@@ -72,20 +65,17 @@ impl Diag {
         Ok(Self { socket: Some(Netlink::open(NETLINK_SOCK_DIAG)?) })
     }
 
-    /// Tells `each` of every TCP socket in `scope`, IPv4 and IPv6, except listening ones. It is no snapshot: a socket that
-    /// comes or goes meanwhile may be missed or told of twice. Stops when the budget is spent, at the next piece of 32 KiB.
+    /// Tells `each` of every TCP socket, IPv4 and IPv6, except listening ones. It is no snapshot: a socket that comes or goes
+    /// meanwhile may be missed or told of twice. Stops when the budget is spent, at the next piece of 32 KiB.
     ///
     /// Cost, measured: 1 µs of core per socket, and a walk over the kernel's hash table per family, 10 ns per slot (some
     /// 16,384 slots on a box of 2 GB; 262,144 on one of 24 GB, which take 6 ms).
     ///
     /// # Errors
     /// Of the netlink socket or the kernel; `each` may have been told of some sockets by then.
-    pub fn dump(&mut self, scope: &Scope, budget: Duration, mut each: impl FnMut(&Entry)) -> io::Result<Dump> {
+    pub fn dump(&mut self, budget: Duration, mut each: impl FnMut(&Entry)) -> io::Result<Dump> {
         let begun = Instant::now();
         let mut dump = Dump { complete: true, ..Dump::default() };
-        if scope.is_empty() {
-            return Ok(dump);
-        }
         let mut socket = self.take()?;
         let mut told = |entry: Option<Entry>| match entry {
             None => dump.odd += 1,
@@ -96,7 +86,7 @@ impl Diag {
         };
         for (family, id) in [(AF_INET, SocketId::new_v4()), (AF_INET6, SocketId::new_v6())] {
             let sequence = socket.next_sequence();
-            socket.send(&Request::dump(family, id, scope).bytes(SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, sequence))?;
+            socket.send(&message(all(family, id), SOCK_DIAG_BY_FAMILY, NLM_F_DUMP, sequence))?;
             let is_whole = receive(&mut socket, sequence, begun, budget, &mut told)?;
             if !is_whole {
                 dump.complete = false;
@@ -123,7 +113,7 @@ impl Diag {
             let mut last = 0;
             for id in batch {
                 last = socket.next_sequence();
-                bytes.extend(Request::one(id).bytes(SOCK_DESTROY, NLM_F_ACK, last));
+                bytes.extend(message(one(id), SOCK_DESTROY, NLM_F_ACK, last));
             }
             socket.send(&bytes)?;
             // In the order of the requests: the answer to the last one comes last.
@@ -186,61 +176,31 @@ fn denied(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::PermissionDenied, format!("sockets cannot be ended: {why}"))
 }
 
-/// A request, with its filter if it has one: the crate's own knows of none.
-#[derive(Debug)]
-struct Request {
-    inet: InetRequest,
-    filter: Option<DefaultNla>,
+/// All sockets of a family but the listening and the unconnected ones, with what their buffers take.
+fn all(family: u8, socket_id: SocketId) -> InetRequest {
+    let states = StateFlags::all() - StateFlags::LISTEN - StateFlags::CLOSE;
+    InetRequest { family, protocol: IPPROTO_TCP, extensions: ExtensionFlags::SKMEMINFO, states, socket_id }
 }
 
-impl Request {
-    fn dump(family: u8, socket_id: SocketId, scope: &Scope) -> Self {
-        // All but the listening and the unconnected ones.
-        let states = StateFlags::all() - StateFlags::LISTEN - StateFlags::CLOSE;
-        let inet =
-            InetRequest { family, protocol: IPPROTO_TCP, extensions: ExtensionFlags::SKMEMINFO, states, socket_id };
-        Self { inet, filter: scope.program().map(|program| DefaultNla::new(REQUEST_BYTECODE, program)) }
-    }
-
-    fn one(id: &Id) -> Self {
-        let inet = InetRequest {
-            family: id.family,
-            protocol: IPPROTO_TCP,
-            extensions: ExtensionFlags::empty(),
-            states: StateFlags::all(),
-            socket_id: id.socket.clone(),
-        };
-        Self { inet, filter: None }
-    }
-
-    fn bytes(self, kind: u16, flags: u16, sequence: u32) -> Vec<u8> {
-        let mut header = NetlinkHeader::default();
-        header.flags = NLM_F_REQUEST | flags;
-        header.sequence_number = sequence;
-        let mut message = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(self));
-        message.finalize();
-        message.header.message_type = kind;
-        let mut bytes = vec![0; message.buffer_len()];
-        message.serialize(&mut bytes);
-        bytes
+fn one(id: &Id) -> InetRequest {
+    InetRequest {
+        family: id.family,
+        protocol: IPPROTO_TCP,
+        extensions: ExtensionFlags::empty(),
+        states: StateFlags::all(),
+        socket_id: id.socket.clone(),
     }
 }
 
-impl NetlinkSerializable for Request {
-    fn message_type(&self) -> u16 {
-        SOCK_DIAG_BY_FAMILY
-    }
-
-    fn buffer_len(&self) -> usize {
-        self.inet.buffer_len() + self.filter.as_ref().map_or(0, Emitable::buffer_len)
-    }
-
-    fn serialize(&self, buffer: &mut [u8]) {
-        if let Some((request, filter)) = buffer.split_at_mut_checked(self.inet.buffer_len()) {
-            self.inet.emit(request);
-            if let Some(attribute) = &self.filter {
-                attribute.emit(filter);
-            }
-        }
-    }
+fn message(request: InetRequest, kind: u16, flags: u16, sequence: u32) -> Vec<u8> {
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST | flags;
+    header.sequence_number = sequence;
+    let mut message = NetlinkMessage::from(SockDiagMessage::InetRequest(request));
+    message.header = header;
+    message.finalize();
+    message.header.message_type = kind;
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+    bytes
 }

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, SockFilter, SockRef, Socket, Type};
 
-use super::{Diag, Entry, Kind, Memory, Scope, State, Waiting};
+use super::{Diag, Entry, Kind, Memory, State, Waiting};
 use crate::toolkit::{in_a_network_of_its_own, skipped};
 
 /// Long enough for any machine: what is looked at is what comes out, not when.
@@ -25,14 +25,10 @@ fn listener() -> TcpListener {
     TcpListener::bind(SocketAddr::from(([127, MADE.fetch_add(1, Relaxed), high, low], 0))).unwrap()
 }
 
-fn scope_of(listener: &TcpListener) -> Scope {
-    Scope::new([listener.local_addr().unwrap().port()], None)
-}
-
-/// The sockets of this scope at this address.
-fn told(scope: &Scope, at: SocketAddr) -> Vec<Entry> {
+/// The sockets at this address.
+fn told(at: SocketAddr) -> Vec<Entry> {
     let mut found = Vec::new();
-    let dump = Diag::open().unwrap().dump(scope, BUDGET, |entry| found.push(entry.clone())).unwrap();
+    let dump = Diag::open().unwrap().dump(BUDGET, |entry| found.push(entry.clone())).unwrap();
     assert!(dump.complete && dump.odd == 0, "{dump:?}");
     assert_eq!(dump.sockets, u64::try_from(found.len()).unwrap());
     found.retain(|entry| entry.local == at);
@@ -40,7 +36,7 @@ fn told(scope: &Scope, at: SocketAddr) -> Vec<Entry> {
 }
 
 fn sockets_of(listener: &TcpListener) -> Vec<Entry> {
-    told(&scope_of(listener), listener.local_addr().unwrap())
+    told(listener.local_addr().unwrap())
 }
 
 /// Looks until it is so: the kernel's timers and acknowledgements take their time.
@@ -183,7 +179,7 @@ fn ipv6_and_mapped_addresses_are_found() {
     };
     for ((_ours, peer), client) in [connect("127.0.0.1"), connect("::1")] {
         let server = client.peer_addr().unwrap();
-        let found = told(&scope_of(&listener), server);
+        let found = told(server);
         let found = found.iter().find(|entry| entry.remote == client.local_addr().unwrap()).unwrap();
         assert_eq!(found.kind, Kind::Live);
         assert_eq!(peer.is_ipv6(), found.id.family == AF_INET6, "both of an IPv6 socket");
@@ -197,38 +193,20 @@ fn many_sockets_are_told_of_within_the_budget_and_none_without() {
     let many = usize::try_from(hard.unwrap_or(u64::MAX) / 4).unwrap_or(usize::MAX).min(5000);
     let listener = listener();
     let pairs: Vec<_> = std::iter::repeat_with(|| pair(&listener)).take(many).collect();
-    let (scope, address) = (scope_of(&listener), listener.local_addr().unwrap());
+    let address = listener.local_addr().unwrap();
     let mut diag = Diag::open().unwrap();
     for _ in 0..3 {
-        let none = diag.dump(&scope, Duration::ZERO, |entry| panic!("{entry:?}")).unwrap();
+        let none = diag.dump(Duration::ZERO, |entry| panic!("{entry:?}")).unwrap();
         assert!(!none.complete && none.sockets == 0, "{none:?}");
         // What the first one left unread answers nothing now.
         let mut seen = ahash::AHashSet::new();
-        let all = diag.dump(&scope, BUDGET, |entry| {
+        let all = diag.dump(BUDGET, |entry| {
             assert!(entry.local != address || seen.insert(entry.remote), "twice: {entry:?}");
         });
         let all = all.unwrap();
         assert!(all.complete && all.odd == 0, "{all:?}");
         assert_eq!(seen.len(), pairs.len());
     }
-}
-
-#[test]
-fn the_kernel_filters_as_we_would() {
-    let listeners: Vec<_> = std::iter::repeat_with(listener).take(5).collect();
-    let _pairs: Vec<_> = listeners.iter().map(pair).collect();
-    let addresses = listeners.iter().map(|listener| listener.local_addr().unwrap());
-    let (wanted, unwanted): (Vec<_>, Vec<_>) = addresses.enumerate().partition(|(n, _)| *n < 4);
-    let scope = Scope::new(wanted.iter().map(|(_, address)| address.port()), None);
-    for (_, address) in wanted {
-        assert_eq!(told(&scope, address).len(), 1);
-    }
-    for (_, address) in unwanted {
-        assert_eq!(told(&scope, address), []);
-        assert_eq!(told(&Scope::everything(), address).len(), 1);
-    }
-    let none = Diag::open().unwrap().dump(&Scope::new([], None), BUDGET, |entry| panic!("{entry:?}")).unwrap();
-    assert!(none.complete);
 }
 
 #[test]
@@ -279,7 +257,7 @@ fn without_the_right_no_socket_is_ended_and_it_is_said() {
         let (_client, _ours) = pair(&listener);
         let mut diag = Diag::open().unwrap();
         for _ in 0..2 {
-            let dump = diag.dump(&scope_of(&listener), BUDGET, |_| {}).unwrap();
+            let dump = diag.dump(BUDGET, |_| {}).unwrap();
             assert!(dump.complete && dump.sockets > 0, "{dump:?}");
             let ours: Vec<_> = sockets_of(&listener).into_iter().map(|entry| entry.id).collect();
             let denied = diag.destroy(&ours).unwrap_err();
