@@ -212,9 +212,10 @@ pub(super) fn say(
         entry.status(status);
         entry.sent(bytes.len());
     }
-    // Connection tracking would remember it for two minutes: of a client that comes back at once, that is the table.
-    let suspect = entry.client().is_suspect(worker.shared.guard.clock.now());
-    let tracked = if suspect { tracked(&worker.shared, || stream.local_addr()) } else { None };
+    // Connection tracking would remember it for two minutes: of a client that comes back at once, that is the table. Who asks
+    // for this box is taken for one from the first time on.
+    let storms = reply.end == RequestEnd::SelfTarget || entry.client().is_suspect(worker.shared.guard.clock.now());
+    let tracked = if storms { tracked(&worker.shared, || stream.local_addr()) } else { None };
     worker.lingering.add(stream, Refused { connection, request: entry, end: reply.end, tracked });
 }
 
