@@ -1,10 +1,11 @@
-//! Hours of storms in seconds: the client book, the ladder and the holds under a virtual clock, with clients that behave as
-//! clients do. What must always hold is checked at every step, what a storm comes to at its end.
+//! Hours of storms in seconds: the client book, the ladder, the holds, the fence and the pressure under a virtual clock, with
+//! clients that behave as clients do. What must always hold is checked at every step, what a storm comes to at its end.
 //!
 //! `FLOODGATE_SEED=n` plays one run again; every failure names its seed. `FLOODGATE_HOURS=n` plays longer.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 #![expect(clippy::cast_precision_loss, reason = "rates of a simulation")]
 
+mod kernel;
 mod people;
 mod world;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use floodgate::config::Settings;
 use floodgate::config::settings::{self, GuardMode, StallChoice};
+use floodgate::guard::pressure::Level;
 
 use people::{Habit, Person};
 use world::World;
@@ -119,6 +121,71 @@ fn a_burst_is_no_storm() {
         world.run_until(10 * MINUTE);
         let (asked, stalled) = world.of(&|_| true);
         assert!(asked > 500 * 9 * 50 && stalled == 0, "seed {seed}: {stalled} of {asked}");
+    }
+}
+
+/// Ten who do not wait for anything, beside good clients.
+fn open_loop() -> Vec<Person> {
+    let good = (100..150).map(|n| Person::new(n, Habit::Browses));
+    (0..10).map(|n| Person::new(n, Habit::OpenLoop { per_second: 150 })).chain(good).collect()
+}
+
+#[test]
+fn who_does_not_wait_is_fenced_and_let_in_again_when_it_has_stopped() {
+    for seed in seeds() {
+        let mut world = World::new(seed, true, guard(), open_loop());
+        world.run_until(4 * SECOND);
+        assert_eq!(world.fenced(), 0, "seed {seed}: five seconds of stalling come first");
+        world.run_until(10 * SECOND);
+        assert_eq!(world.fenced(), 10, "seed {seed}");
+        let (before, _) = world.of(&|habit| matches!(habit, Habit::OpenLoop { .. }));
+        world.run_until(40 * SECOND);
+        let (after, _) = world.of(&|habit| matches!(habit, Habit::OpenLoop { .. }));
+        assert_eq!(after, before, "seed {seed}: nothing of it reaches us");
+        // A trickle every now and then, and nobody is let in who goes on.
+        world.run_until(10 * MINUTE);
+        assert_eq!(world.fenced(), 10, "seed {seed}");
+        world.good_ones_were_served();
+        world.everybody(&Habit::Polls { every: Duration::from_secs(20) });
+        world.run_until(25 * MINUTE);
+        assert_eq!(world.fenced(), 0, "seed {seed}: whoever has stopped is let in after ten minutes at most");
+        let (asked, stalled) = world.lately(5 * MINUTE);
+        assert!(asked >= 60 * 14 && stalled == 0, "seed {seed}: {stalled} of {asked}");
+    }
+}
+
+#[test]
+fn who_storms_and_browses_is_never_fenced() {
+    for seed in seeds() {
+        let mut people = open_loop();
+        // The same addresses, with somebody who browses.
+        people.extend((0..10).map(|n| Person::new(n, Habit::Browses)));
+        let mut world = World::new(seed, true, guard(), people);
+        for minute in 1..=5 {
+            world.run_until(minute * MINUTE);
+            assert_eq!(world.fenced(), 0, "seed {seed}");
+        }
+        world.good_ones_were_served();
+    }
+}
+
+#[test]
+fn a_short_box_holds_nobody_back_and_recovers() {
+    for seed in seeds() {
+        let settings = settings::Guard { stall: StallChoice::Hold, ..guard() };
+        let good = (100..110).map(|n| Person::new(n, Habit::Browses));
+        let people = (0..4).map(|n| retrier(n, 5 * SECOND)).chain(good).collect();
+        let mut world = World::new(seed, false, settings, people);
+        world.run_until(10 * SECOND);
+        assert!(world.level() == Level::Calm && world.holds() > 32, "seed {seed}: {} held", world.holds());
+        world.take(0.8);
+        // What is held is answered within 5 s: then its client gives up.
+        world.run_until(17 * SECOND);
+        assert!(world.level() >= Level::High && world.holds() == 0, "seed {seed}: {} held", world.holds());
+        world.take(0.1);
+        world.run_until(22 * SECOND);
+        assert!(world.level() == Level::Calm && world.holds() > 32, "seed {seed}: {} held", world.holds());
+        world.good_ones_were_served();
     }
 }
 

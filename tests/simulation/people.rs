@@ -29,6 +29,8 @@ pub(crate) struct Person {
     /// Refused requests, by what was done: answered, stalled.
     pub(crate) answered: u64,
     pub(crate) stalled: u64,
+    /// SYNs that the kernel dropped.
+    pub(crate) unheard: u64,
     /// Requests so far.
     pub(crate) asked: u64,
     /// The times of those, if anybody wants to know of the last ones.
@@ -37,7 +39,7 @@ pub(crate) struct Person {
 
 impl Person {
     pub(crate) fn new(address: u32, habit: Habit) -> Self {
-        Self { address, habit, answered: 0, stalled: 0, asked: 0, times: Vec::new() }
+        Self { address, habit, answered: 0, stalled: 0, unheard: 0, asked: 0, times: Vec::new() }
     }
 
     /// How many things it does side by side.

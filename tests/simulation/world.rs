@@ -5,12 +5,17 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::net::Ipv4Addr;
 use std::sync::atomic::Ordering::Relaxed;
 
-use floodgate::config::settings;
+use floodgate::config::settings::{self, GuardMode};
+use floodgate::guard::fence::book::{Act, Circumstances};
+use floodgate::guard::fence::{FenceBook, Terms};
 use floodgate::guard::holds::{HOLD_BYTES, Hold};
+use floodgate::guard::pressure::{Level, Load, Watch};
 use floodgate::guard::{Guard, Manner, Moment, Refusal};
+use floodgate::kernel::view::KernelView;
 use floodgate::net::ClientKey;
 use floodgate::outcome::RequestEnd;
 
+use crate::kernel::Fence;
 use crate::people::{Habit, Person};
 use crate::{MINUTE, SECOND};
 
@@ -31,6 +36,11 @@ pub(crate) struct World {
     capacity: usize,
     attempts: u64,
     held: BTreeMap<u64, Hold>,
+    book: FenceBook,
+    fence: Fence,
+    watch: Watch,
+    /// How much of the kernel's memory for buffers others have taken, as a share.
+    taken: f64,
 }
 
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -56,6 +66,10 @@ impl World {
             capacity,
             attempts: 0,
             held: BTreeMap::new(),
+            book: FenceBook::new(Terms::default()),
+            fence: Fence::default(),
+            watch: Watch::default(),
+            taken: 0.0,
         };
         world.at(SECOND, Event::Tick);
         world.wake_all();
@@ -96,7 +110,7 @@ impl World {
                 Event::Asks(index) => self.asks(index),
                 Event::LetGo(held) => drop(self.held.remove(&held)),
                 Event::Tick => {
-                    self.guard.book.tick(moment(at), |_, _| {});
+                    self.tick(moment(at));
                     self.at(at + SECOND, Event::Tick);
                 }
             }
@@ -105,10 +119,71 @@ impl World {
         self.now = until;
     }
 
+    /// What control does once a second.
+    fn tick(&mut self, now: Moment) {
+        const LIMIT: u64 = 1_000_000;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a million")]
+        let kernel = KernelView {
+            tcp_memory: Some((self.taken * LIMIT as f64) as u64),
+            tcp_memory_limits: Some([LIMIT / 2, LIMIT * 3 / 4, LIMIT]),
+            ..KernelView::default()
+        };
+        let load = Load {
+            kernel: &kernel,
+            before: None,
+            connections: 0,
+            connection_limit: 8_192,
+            backlog: 4_096,
+            delay: None,
+            busiest: 0,
+        };
+        self.watch.look(load, now, Vec::new, &self.guard.pressure);
+        let (guard, book) = (&self.guard, &mut self.book);
+        guard.book.tick(now, |client, rates| client.key().into_iter().for_each(|key| book.see(key, rates)));
+        let dropped = self.fence.dropped().map(|(client, syns)| (client.network(), syns)).collect();
+        // It takes the same right as to drop.
+        let act = match self.settings.mode {
+            GuardMode::Observe => Act::Observe,
+            GuardMode::Enforce if guard.may_drop => Act::Enforce,
+            GuardMode::Enforce => Act::Nothing,
+        };
+        let judgement = book.judge(
+            now,
+            &Circumstances { act, never: &|_| false, behind: false, dropped: &dropped, wishes: &[], unbuilt: &[] },
+        );
+        self.fence.apply(&judgement.changes, now);
+        let rows = self.book.rows();
+        assert!(rows.len() <= Terms::default().cap(self.guard.book.tracked()), "seed {}: {rows:?}", self.seed);
+        let members: Vec<_> = self.fence.members(now).collect();
+        let told: Vec<_> = rows.iter().map(|row| row.client).collect();
+        assert_eq!(members, told, "seed {}: the kernel has whom the book has", self.seed);
+    }
+
+    /// Others take that much of the memory for buffers, from the next second on.
+    pub(crate) fn take(&mut self, share: f64) {
+        self.taken = share;
+    }
+
+    pub(crate) fn level(&self) -> Level {
+        self.guard.pressure.level()
+    }
+
+    /// Whom the kernel keeps out, half open or not.
+    pub(crate) fn fenced(&self) -> usize {
+        self.fence.members(moment(self.now)).count()
+    }
+
+    pub(crate) fn holds(&self) -> usize {
+        self.held.len()
+    }
+
     fn asks(&mut self, index: usize) {
         let chance = self.random();
         let now = moment(self.now);
         let key = ClientKey::new(Ipv4Addr::from_bits(0x0a00_0000 + self.people[index].address).into());
+        if !self.fence.passes(key, now) {
+            return self.unheard(index, chance);
+        }
         let seat = self.guard.book.enter(key, now);
         let end = self.people[index].end(chance, &seat.client);
         let refusal = Refusal { client: &seat.client, exempt: false, end, whole: true };
@@ -147,6 +222,20 @@ impl World {
         self.at(self.now + again + jitter, Event::Asks(index));
     }
 
+    /// A SYN that draws no answer: who waits for one gives up after its time-out, if it has one.
+    fn unheard(&mut self, index: usize, chance: u64) {
+        let person = &mut self.people[index];
+        person.unheard += 1;
+        self.attempts += u64::from(matches!(person.habit, Habit::Retries { .. }));
+        let again = match &person.habit {
+            Habit::Retries { patience, .. } => micros(*patience),
+            Habit::OpenLoop { per_second } => SECOND / u64::from(*per_second),
+            Habit::Polls { .. } | Habit::Browses | Habit::Bursts { .. } => 30 * SECOND,
+        };
+        let jitter = chance / 7 % (again / 50 + 1);
+        self.at(self.now + again + jitter, Event::Asks(index));
+    }
+
     fn invariants(&self) {
         let (guard, seed) = (&self.guard, self.seed);
         assert!(guard.book.tracked() <= self.capacity, "seed {seed}: {} clients in the book", guard.book.tracked());
@@ -159,7 +248,7 @@ impl World {
     pub(crate) fn good_ones_were_served(&self) {
         for person in &self.people {
             if matches!(person.habit, Habit::Browses | Habit::Polls { .. }) {
-                assert_eq!(person.stalled, 0, "seed {}: {person:?}", self.seed);
+                assert_eq!((person.stalled, person.unheard), (0, 0), "seed {}: {person:?}", self.seed);
             }
         }
     }
