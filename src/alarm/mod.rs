@@ -9,5 +9,5 @@ pub mod message;
 pub mod sighting;
 
 pub use catalogue::{Alarm, Severity};
-pub use message::{Message, Stage};
+pub use message::{Language, Message, Rendered, Stage};
 pub use sighting::{Sample, Sighting};
