@@ -35,6 +35,7 @@ use crate::proxy::accept::{self, Spare};
 use crate::proxy::{Rules, Shared, Worker};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::counters::Counters;
+use crate::telemetry::errors::Errors;
 
 /// How long cutting off what has not finished may take.
 const CUT: Duration = Duration::from_secs(2);
@@ -179,6 +180,7 @@ impl Gateway {
             capacity,
             counters: Arc::clone(&counters),
             refusals: Arc::default(),
+            errors: Errors::default(),
             access,
             answers: crate::proxy::Answers::default(),
             via: pseudonym().into_boxed_str(),

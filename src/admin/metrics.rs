@@ -19,6 +19,7 @@ use crate::kernel::view::{KernelView, TcpExt};
 use crate::outcome::{ConnectionEnd, Form, Reason, RequestEnd};
 use crate::telemetry::Direction;
 use crate::telemetry::counters::Histogram;
+use crate::telemetry::errors::is_failure;
 
 /// Writes every metric of the gateway.
 #[derive(Debug)]
@@ -89,6 +90,15 @@ impl Exporter {
         page.counters(
             "floodgate_refusals_untracked_total",
             "Refusals that no client was charged with because the table of a second was full",
+            untracked,
+        )?;
+        let untracked = RequestEnd::ALL.iter().filter(|end| is_failure(**end)).map(|end| {
+            let count = counters.failures_untracked.get(end.index());
+            ([("outcome", end.label())], count)
+        });
+        page.counters(
+            "floodgate_failures_untracked_total",
+            "Requests that failed at a destination which is not told of because the table of a second was full",
             untracked,
         )
     }

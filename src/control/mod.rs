@@ -46,6 +46,8 @@ pub(crate) async fn run(
         shared.guard.book.tick(now, |client, rates| fences.see(client, rates));
         fences.tick(&shared, now);
         report_refusals(&shared);
+        // For the alarms, which are not built yet: nothing of one second is told in the next.
+        drop(shared.errors.drain());
         if tick.is_multiple_of(FORGET) {
             let rules = shared.rules.load();
             rules.connection_rate.forget_idle();

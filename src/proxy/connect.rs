@@ -17,6 +17,7 @@ use crate::net::loops::{Loops, Outgoing, Serves};
 use crate::net::{buffers, close};
 use crate::outcome::RequestEnd;
 use crate::proxy::dial::{Dialled, dial};
+use crate::proxy::ledger::RequestEntry;
 use crate::proxy::policy::Destination;
 use crate::proxy::shared::{Shared, Visitor, Worker};
 
@@ -82,13 +83,17 @@ pub(crate) fn pooled(to: &Destination, worker: &Worker, visitor: &Visitor) -> Op
 /// What the client is to be told.
 pub(crate) async fn open(
     to: &Destination,
-    shared: &Arc<Shared>,
+    entry: &RequestEntry,
     visitor: &Visitor,
 ) -> Result<(Upstream, Duration), RequestEnd> {
+    let shared = &entry.worker.shared;
     let _place = place(visitor, |limits, client| client.opens(limits.client_openings))?;
     let opened = match Attempt::begin(to, shared, visitor) {
         Ok(mut attempt) => {
             let opened = establish(to, shared, visitor, &mut attempt).await;
+            if let Err(end) = &opened {
+                entry.failed(*end, to, attempt.tried, &[]);
+            }
             attempt.end(match &opened {
                 Ok(_) => Outcome::Stands,
                 Err(end) => Outcome::Failed(*end),
@@ -121,6 +126,8 @@ struct Attempt<'a> {
     running: Option<failing::Attempt>,
     /// What it would fail with now.
     waits_for: RequestEnd,
+    /// The address that could not be connected to.
+    tried: Option<SocketAddr>,
 }
 
 impl<'a> Attempt<'a> {
@@ -136,7 +143,7 @@ impl<'a> Attempt<'a> {
             }
             begun => begun?,
         };
-        Ok(Self { to, guard, running: Some(running), waits_for: RequestEnd::DnsTimeout })
+        Ok(Self { to, guard, running: Some(running), waits_for: RequestEnd::DnsTimeout, tried: None })
     }
 
     /// The name has been resolved; `asked`: by the name servers, as far as can be told.
@@ -181,7 +188,10 @@ async fn establish(
     let open = Open(Arc::clone(shared));
     let begun = Instant::now();
     // Boxed, like the look-up: what the few need who are connected is not carried by the many who are refused.
-    let dialled = Box::pin(dial(&candidates, &visitor.rules.settings.upstream)).await?;
+    let dialled = Box::pin(dial(&candidates, &visitor.rules.settings.upstream)).await.map_err(|failed| {
+        attempt.tried = failed.address;
+        failed.end
+    })?;
     let took = begun.elapsed();
     shared.counters.connect_seconds.record(took);
     if arrives_here(&dialled) && !visitor.policy(&shared.own.load(), shared).is_own_service(to, dialled.address) {

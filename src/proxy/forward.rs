@@ -43,7 +43,7 @@ pub(crate) async fn exchange(
                 entry.upstream(upstream.address(), None);
                 upstream
             }
-            None => match presence::unless_left(&client, buffer, connect::open(&asked.to, shared, visitor)).await {
+            None => match presence::unless_left(&client, buffer, connect::open(&asked.to, &entry, visitor)).await {
                 Some(Ok((upstream, took))) => {
                     entry.upstream(upstream.address(), Some(took));
                     upstream
@@ -65,11 +65,17 @@ pub(crate) async fn exchange(
             first_byte: settings.upstream.first_byte_timeout,
             shared,
         };
-        match exchange.run(buffer).await {
-            Ok(done) => return finished(client, upstream, done, asked.to, entry, visitor, buffer).await,
+        let mut answer = Buffer::default();
+        match exchange.run(buffer, &mut answer).await {
+            Ok(done) => {
+                drop(answer);
+                return finished(client, upstream, done, asked.to, entry, visitor, buffer).await;
+            }
             // The one retry (RFC 9112 section 9.3.1): the origin closed an idle connection as we took it.
             Err(Broken::Unheard) if reused => upstream.abort(),
             Err(broken) => {
+                entry.failed(broken.end(), &asked.to, Some(upstream.address()), answer.bytes());
+                drop(answer);
                 upstream.abort();
                 return failed(client, broken, &asked, entry, visitor, buffer).await;
             }
@@ -116,10 +122,7 @@ async fn failed(
     visitor: &Visitor,
     buffer: &mut Buffer,
 ) -> Next {
-    let end = match broken {
-        Broken::Unheard => RequestEnd::UpstreamReset,
-        Broken::Before(end) | Broken::After(end) => end,
-    };
+    let end = broken.end();
     if matches!(broken, Broken::After(_)) {
         // The client has a part of the answer: a reset tells it that it is not the whole.
         close::abort(client);

@@ -11,9 +11,11 @@ use parking_lot::Mutex;
 
 use crate::guard::{Client, Seat};
 use crate::outcome::{ConnectionEnd, Form, RequestEnd};
+use crate::proxy::policy::Destination;
 use crate::proxy::shared::{Visitor, Worker};
 use crate::telemetry::access_log::{Record, UpstreamRecord};
 use crate::telemetry::counters::{Counters, Direction};
+use crate::telemetry::errors;
 
 /// An accepted connection in the books.
 #[derive(Debug)]
@@ -167,6 +169,20 @@ impl RequestEntry {
         if let Some(upstream) = self.note.lock().as_mut().and_then(|note| note.upstream.as_mut()) {
             upstream.status = Some(status);
             upstream.response = Some(waited);
+        }
+    }
+
+    /// It has failed at its destination: counted for the operator, who gets to see the first of a second. `answer`: what has
+    /// come back and was not passed on.
+    pub(crate) fn failed(&self, end: RequestEnd, to: &Destination, upstream: Option<SocketAddr>, answer: &[u8]) {
+        let shared = &self.worker.shared;
+        let noted = shared.errors.note(end, &to.host, to.port, || {
+            let note = self.note.lock();
+            let line = note.as_ref().map_or(&[][..], |note| &*note.line);
+            errors::sample(self.peer.ip(), upstream, line, answer)
+        });
+        if !noted {
+            shared.counters.failures_untracked.add(end.index(), 1);
         }
     }
 

@@ -87,9 +87,20 @@ pub(crate) enum Broken {
     After(RequestEnd),
 }
 
+impl Broken {
+    /// How the request ends, if it ends with that.
+    pub(crate) const fn end(self) -> RequestEnd {
+        match self {
+            Self::Unheard => RequestEnd::UpstreamReset,
+            Self::Before(end) | Self::After(end) => end,
+        }
+    }
+}
+
 impl Exchange<'_> {
-    /// Sends the request, relays the answer. What the client sends behind its request stays in `inbound`.
-    pub(crate) async fn run(&self, inbound: &mut Buffer) -> Result<Done, Broken> {
+    /// Sends the request, relays the answer. What the client sends behind its request stays in `inbound`, and in `answer`
+    /// what could not be made sense of.
+    pub(crate) async fn run(&self, inbound: &mut Buffer, answer: &mut Buffer) -> Result<Done, Broken> {
         let progress = Progress::new();
         let mut decoder = Decoder::new(self.asked.body);
         let mut outbound = Cow::Borrowed(&*self.asked.forwarded);
@@ -99,7 +110,7 @@ impl Exchange<'_> {
         }
         progress.uploaded.store(decoder.is_done(), Relaxed);
         let there = pin!(self.there(outbound, inbound, decoder, &progress));
-        let back = pin!(self.back(&progress));
+        let back = pin!(self.back(answer, &progress));
         tokio::select! {
             biased;
             end = there => Err(self.broken(end)),
@@ -172,11 +183,10 @@ impl Exchange<'_> {
     }
 
     /// The upstream's side: interim answers, the final head, its body.
-    async fn back(&self, progress: &Progress) -> Result<Done, Broken> {
-        let mut answer = Buffer::default();
+    async fn back(&self, answer: &mut Buffer, progress: &Progress) -> Result<Done, Broken> {
         let mut outbound = Vec::new();
         for interim in 0..=INTERIM {
-            let length = self.answer_head(&mut answer, interim > 0, progress).await?;
+            let length = self.answer_head(answer, interim > 0, progress).await?;
             let head = answer.bytes().get(..length).unwrap_or_default();
             let response = Response::parse(head, self.limits, self.asked.to_head).map_err(|_| self.malformed())?;
             let switches = response.status == 101;
@@ -192,7 +202,7 @@ impl Exchange<'_> {
                     rewrite::response(&mut outbound, &response, to, self.via, "");
                 }
                 answer.consume(length);
-                self.send_down(&outbound, &mut answer, progress, Shown::default()).await?;
+                self.send_down(&outbound, answer, progress, Shown::default()).await?;
                 outbound.clear();
                 continue;
             }
@@ -208,14 +218,15 @@ impl Exchange<'_> {
             answer.consume(length);
             // What has come of the body leaves with the head, unless it shows that the answer is none.
             let mut decoder = Decoder::new(body);
-            gather(&mut outbound, &mut answer, &mut decoder, to.body).map_err(|_| self.malformed())?;
+            gather(&mut outbound, answer, &mut decoder, to.body).map_err(|_| self.malformed())?;
             self.entry.upstream_answered(status);
             self.entry.status(status);
             if switches {
-                self.send_down(&outbound, &mut answer, progress, Shown::default()).await?;
-                return Ok(Done { keep_client: false, keep_upstream: false, switched: Some(answer) });
+                self.send_down(&outbound, answer, progress, Shown::default()).await?;
+                let switched = Some(std::mem::take(answer));
+                return Ok(Done { keep_client: false, keep_upstream: false, switched });
             }
-            self.body(outbound, &mut answer, decoder, to.body, progress).await?;
+            self.body(outbound, answer, decoder, to.body, progress).await?;
             // Unsent or unread parts of a body must never be taken for a message.
             let uploaded = progress.uploaded.load(Relaxed);
             let keep_upstream = keep_upstream && uploaded && answer.is_empty();

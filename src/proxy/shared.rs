@@ -25,6 +25,7 @@ use crate::proxy::refuse::{Answers, Refused, Reply};
 use crate::proxy::resolve::Resolver;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::counters::Counters;
+use crate::telemetry::errors::Errors;
 use crate::telemetry::refusals::Refusals;
 
 /// The snapshot a connection is born with and keeps: a reload reaches new connections only.
@@ -85,6 +86,8 @@ pub struct Shared {
     pub counters: Arc<Counters>,
     /// Refusals per client and second.
     pub refusals: Arc<Refusals>,
+    /// Requests that failed at their destination, per second.
+    pub errors: Errors,
     /// One line per request or tunnel.
     pub access: AccessLog,
     /// Prebuilt answers.
@@ -135,6 +138,33 @@ impl Worker {
     /// One that has nothing yet.
     pub fn new(shared: Arc<Shared>) -> Self {
         Self { shared, pool: Pool::default(), lingering: Lingering::default(), holding: Holding::default() }
+    }
+}
+
+#[cfg(test)]
+impl Worker {
+    /// One without a gateway around it.
+    pub(crate) fn alone(settings: Settings) -> Arc<Self> {
+        let (counters, capacity) = (Arc::new(Counters::new([])), Capacity::new(1_000));
+        let rules = Rules::new(Arc::new(settings), None, &capacity, Arc::clone(&counters)).unwrap();
+        Arc::new(Self::new(Arc::new(Shared {
+            rules: ArcSwap::from_pointee(rules),
+            own: Arc::new(ArcSwap::from_pointee(OwnAddresses::read().unwrap())),
+            loops: Arc::default(),
+            guard: Arc::new(Guard::new(1_000, false)),
+            capacity,
+            forgetter: None,
+            counters,
+            refusals: Arc::default(),
+            errors: Errors::default(),
+            access: AccessLog::off(),
+            answers: Answers::default(),
+            via: "alone".into(),
+            lean_close: false.into(),
+            drain: Drain::default(),
+            spare: Spare::default(),
+            accepting: 0.into(),
+        })))
     }
 }
 

@@ -65,8 +65,7 @@ pub(crate) async fn open(
     entry.received(asked.head_length);
     buffer.consume(asked.head_length);
     buffer.rest();
-    let shared = Arc::clone(&entry.worker.shared);
-    let upstream = match presence::unless_left(&client, buffer, connect::open(&asked.to, &shared, visitor)).await {
+    let upstream = match presence::unless_left(&client, buffer, connect::open(&asked.to, &entry, visitor)).await {
         Some(Ok((upstream, took))) => {
             entry.upstream(upstream.address(), Some(took));
             upstream

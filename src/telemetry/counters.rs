@@ -112,6 +112,8 @@ pub struct Counters {
     pub request_ends: PerVariant<{ RequestEnd::COUNT }>,
     /// `floodgate_refusals_total{reason,form}`; see [`Counters::refused`].
     pub refusals: PerVariant<{ Reason::COUNT * Form::COUNT }>,
+    /// `floodgate_failures_untracked_total{outcome}`: see [`Errors::note`](super::errors::Errors::note).
+    pub failures_untracked: PerVariant<{ RequestEnd::COUNT }>,
     /// `floodgate_bytes_total{direction}`.
     pub bytes: PerVariant<4>,
     /// `floodgate_connections_open`: connections from clients.

@@ -1,11 +1,13 @@
 //! What the gateway counts and writes down.
 //!
-//! Owns: counters, histograms, the access log, the table of refusals per second. Called by: the journey (writes), admin and control (read).
-//! Never: blocks the journey, allocates on a counter, or knows a client address as a metric label.
+//! Owns: counters, histograms, the access log, the tables of refusals and failures per second. Called by: the
+//! journey and control (write), admin and control (read). Never: blocks the journey, allocates on a counter, or knows a client
+//! address as a metric label.
 
 pub mod access_log;
 pub(crate) mod clock;
 pub mod counters;
+pub mod errors;
 pub mod refusals;
 
 pub use counters::{Counters, Direction};

@@ -85,6 +85,7 @@ async fn metrics_before_anything_happened() {
         r#"floodgate_request_seconds_bucket{le="+Inf"}"#,
         "floodgate_dns_seconds_sum",
         "floodgate_accept_errors_total",
+        r#"floodgate_failures_untracked_total{outcome="dns_timeout"}"#,
         "floodgate_access_log_dropped_total",
         r#"floodgate_config_reloads_total{result="applied"}"#,
         r#"floodgate_config_reloads_total{result="refused"}"#,

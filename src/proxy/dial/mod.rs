@@ -37,6 +37,15 @@ pub struct Dialled {
     pub local: SocketAddr,
 }
 
+/// No connection stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Undialled {
+    /// What the client is told.
+    pub end: RequestEnd,
+    /// The address that this was learned from; `None` if there was none to try.
+    pub address: Option<SocketAddr>,
+}
+
 /// Why an attempt failed, the most telling last: of several failures the greatest is reported.
 ///
 /// An address without a route says least (half of the dual-stack names on a box without IPv6), silence says more,
@@ -69,38 +78,45 @@ impl From<Failure> for RequestEnd {
 /// # Errors
 /// `ConnectRefused`, `ConnectTimeout`, `ConnectUnreachable` (also without any address), or `Overload` when this box
 /// had no descriptor, memory or port left.
-pub async fn dial(addresses: &[SocketAddr], settings: &Upstream) -> Result<Dialled, RequestEnd> {
+pub async fn dial(addresses: &[SocketAddr], settings: &Upstream) -> Result<Dialled, Undialled> {
     let deadline = Instant::now() + settings.connect_timeout;
     match addresses {
         // the common case, a literal or a name with one address, has no set of attempts to allocate
-        &[only] => timeout_at(deadline, attempt(only, settings)).await.unwrap_or(Err(Failure::Timeout)),
+        &[only] => attempt(only, settings, deadline).await.map_err(Some),
         several => race(several, settings, deadline).await,
     }
-    .map_err(RequestEnd::from)
+    .map_err(|failed| match failed {
+        Some((failure, address)) => Undialled { end: failure.into(), address: Some(address) },
+        None => Undialled { end: RequestEnd::ConnectUnreachable, address: None },
+    })
 }
 
-/// Staggered attempts; dropping the set closes those that have not won.
-async fn race(addresses: &[SocketAddr], settings: &Upstream, deadline: Instant) -> Result<Dialled, Failure> {
+/// Staggered attempts; dropping the set closes those that have not won. The most telling failure, if there was an address.
+async fn race(
+    addresses: &[SocketAddr],
+    settings: &Upstream,
+    deadline: Instant,
+) -> Result<Dialled, Option<(Failure, SocketAddr)>> {
     let mut waiting = interleaved(addresses).peekable();
     let mut share = settings.connect_timeout;
     if let Ok(several @ 1..) = u32::try_from(addresses.len().min(ATTEMPTS)) {
         share /= several;
     }
     let mut running = FuturesUnordered::new();
-    let mut most_telling = Failure::Unreachable;
+    let mut most_telling = None;
     loop {
         if let Some(address) = waiting.next() {
-            running.push(attempt(address, settings));
+            running.push(attempt(address, settings, deadline));
         }
-        let wake = match waiting.peek() {
-            Some(_) => deadline.min(Instant::now() + STAGGER.min(share)),
-            None => deadline,
+        let ended = match waiting.peek() {
+            Some(_) => timeout_at(deadline.min(Instant::now() + STAGGER.min(share)), running.next()).await,
+            // Each ends at the deadline by itself.
+            None => Ok(running.next().await),
         };
-        match timeout_at(wake, running.next()).await {
+        match ended {
             Ok(Some(Ok(won))) => return Ok(won),
-            Ok(Some(Err(failure))) => most_telling = most_telling.max(failure),
+            Ok(Some(Err(failed))) => most_telling = most_telling.max(Some(failed)),
             Ok(None) => return Err(most_telling),
-            Err(_) if wake == deadline => return Err(most_telling.max(Failure::Timeout)),
             Err(_) => {}
         }
     }
@@ -118,12 +134,19 @@ fn interleaved(addresses: &[SocketAddr]) -> impl Iterator<Item = SocketAddr> {
     .take(ATTEMPTS)
 }
 
-async fn attempt(address: SocketAddr, settings: &Upstream) -> Result<Dialled, Failure> {
+/// One of them, until the deadline; if it fails, why and which.
+async fn attempt(
+    address: SocketAddr,
+    settings: &Upstream,
+    deadline: Instant,
+) -> Result<Dialled, (Failure, SocketAddr)> {
     let connected = match open(address, settings) {
-        Ok(socket) => establish(socket, address).await,
+        Ok(socket) => timeout_at(deadline, establish(socket, address))
+            .await
+            .unwrap_or_else(|_| Err(io::Error::from_raw_os_error(libc::ETIMEDOUT))),
         Err(error) => Err(error),
     };
-    connected.map_err(|error| failure(&error, address))
+    connected.map_err(|error| (failure(&error, address), address))
 }
 
 /// A socket ready to connect, bound to the source address of its family if one is set.
@@ -153,7 +176,7 @@ fn open(address: SocketAddr, settings: &Upstream) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Connects the socket, and waits for it without a limit of its own (the caller's deadline drops it).
+/// Connects the socket, and waits for it without a limit of its own (the deadline drops it).
 async fn establish(socket: Socket, address: SocketAddr) -> io::Result<Dialled> {
     match socket.connect(&address.into()) {
         Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::time::Instant;
 
-use super::{ATTEMPTS, Dialled, Failure, STAGGER, dial, establish, failure, interleaved, open};
+use super::{ATTEMPTS, Dialled, Failure, STAGGER, Undialled, dial, establish, failure, interleaved, open};
 use crate::config::settings::Upstream;
 use crate::outcome::RequestEnd;
 
@@ -80,8 +80,8 @@ async fn in_no_time<F: Future>(future: F) -> F::Output {
     output
 }
 
-fn end(result: Result<Dialled, RequestEnd>) -> RequestEnd {
-    result.map(|dialled| dialled.address).unwrap_err()
+fn end(result: Result<Dialled, Undialled>) -> RequestEnd {
+    result.map(|dialled| dialled.address).unwrap_err().end
 }
 
 #[tokio::test]
@@ -141,7 +141,8 @@ async fn refused() {
 
 #[tokio::test]
 async fn without_an_address_nothing_is_reachable() {
-    assert_eq!(end(dial(&[], &settings()).await), RequestEnd::ConnectUnreachable);
+    let failed = dial(&[], &settings()).await.map(|dialled| dialled.address).unwrap_err();
+    assert_eq!(failed, Undialled { end: RequestEnd::ConnectUnreachable, address: None });
 }
 
 #[tokio::test(start_paused = true)]
@@ -209,7 +210,21 @@ async fn at_most_four_are_tried() {
 async fn the_most_telling_failure_is_reported() {
     let silent = blackhole();
     let (_held, refused) = refusing();
-    assert_eq!(end(dial(&[silent.address, refused], &settings()).await), RequestEnd::ConnectRefused);
+    for order in [[silent.address, refused], [refused, silent.address]] {
+        let failed = dial(&order, &settings()).await.map(|dialled| dialled.address).unwrap_err();
+        assert_eq!(failed, Undialled { end: RequestEnd::ConnectRefused, address: Some(refused) });
+    }
+}
+
+/// Where IPv6 is unreachable and IPv4 silent, it is the IPv4 address that did not answer in time.
+#[tokio::test(start_paused = true)]
+async fn a_time_out_names_who_was_silent() {
+    let silent = blackhole();
+    // A source that this box does not have (RFC 3849): nothing can be reached from there.
+    let from = Upstream { source_v6: Some("2001:db8::2".parse().unwrap()), ..settings() };
+    let nowhere: SocketAddr = "[2001:db8::1]:9".parse().unwrap();
+    let failed = dial(&[silent.address, nowhere], &from).await.map(|dialled| dialled.address).unwrap_err();
+    assert_eq!(failed, Undialled { end: RequestEnd::ConnectTimeout, address: Some(silent.address) });
 }
 
 /// Both attempts stand in the same turn of the reactor: one is returned, and the other's server sees the end.
