@@ -4,7 +4,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::{self, JoinHandle};
@@ -16,10 +16,10 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use crate::admin::token::Token;
+use crate::admin::token::{self, Token};
 use crate::admin::{self, Board, Limit};
 use crate::config::Settings;
-use crate::config::settings::TokenFile;
+use crate::config::settings::{AccessTarget, TokenFile};
 use crate::control;
 use crate::control::fences::{self, FenceThread};
 use crate::guard::fence::Register;
@@ -150,8 +150,9 @@ impl Gateway {
             .and_then(|()| listen(admin_address))
             .map_err(trying(format!("admin cannot listen on {admin_address}")))?;
         let admin = admin_socket.local_addr().map_err(trying("local address of the admin"))?;
-        let sources = sources();
+        let mut sources = sources();
         let token = Token::load(&settings.admin.token_file);
+        sources.watch_disks(written_folders(&settings));
         let all: Vec<_> = sockets.iter().flatten().map(|(_, socket)| socket).collect();
         let ready = fences::put_up(&settings, &listeners, &all);
         drop_rights(&settings).map_err(trying("cannot drop privileges"))?;
@@ -384,6 +385,16 @@ impl Gateway {
         self.shared.access.flush();
         cut
     }
+}
+
+/// Where we write: the access log's folder, and that of what is kept.
+fn written_folders(settings: &Settings) -> impl Iterator<Item = PathBuf> {
+    let log = match &settings.log.access {
+        AccessTarget::File(path) => Some(path.clone()),
+        AccessTarget::Off | AccessTarget::Stdout => None,
+    };
+    let files = log.into_iter().chain(token::place(&settings.admin.token_file));
+    files.filter_map(|file| file.parent().map(Path::to_owned))
 }
 
 /// Raises the soft limit of open files to the hard one and says so if even that is less than the settings want.

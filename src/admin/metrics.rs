@@ -15,7 +15,7 @@ use prometheus_client::metrics::MetricType;
 
 use super::Board;
 use super::process::Process;
-use crate::kernel::view::{KernelView, TcpExt};
+use crate::kernel::view::{CpuShares, KernelView, TcpExt};
 use crate::outcome::{ConnectionEnd, Form, Reason, RequestEnd};
 use crate::telemetry::Direction;
 use crate::telemetry::counters::Histogram;
@@ -50,6 +50,7 @@ impl Collector for Exporter {
         self.guard(&mut page)?;
         if let Some(kernel) = self.board.kernel.load_full() {
             kernel_memory(&kernel, &mut page)?;
+            kernel_box(&kernel, &mut page)?;
             kernel_events(&kernel.tcp_ext, &mut page)?;
         }
         self.process(&mut page)
@@ -307,6 +308,53 @@ fn kernel_memory(kernel: &KernelView, page: &mut Page<'_, '_>) -> fmt::Result {
         )?;
     }
     Ok(())
+}
+
+fn kernel_box(kernel: &KernelView, page: &mut Page<'_, '_>) -> fmt::Result {
+    for (name, help, value) in [
+        ("floodgate_kernel_memory_size_bytes", "Memory of the box", kernel.ram),
+        ("floodgate_kernel_memory_available_bytes", "What programs can have of it", kernel.memory_available),
+        (
+            "floodgate_kernel_conntrack_entries",
+            "Connections that are tracked",
+            kernel.conntrack.map(|(count, _)| count),
+        ),
+        ("floodgate_kernel_conntrack_limit", "nf_conntrack_max", kernel.conntrack.map(|(_, limit)| limit)),
+    ] {
+        page.gauge(name, help, value)?;
+    }
+    page.gauge(
+        "floodgate_kernel_load",
+        "Tasks that run, could run or wait for a disk, averaged over a minute",
+        kernel.load,
+    )?;
+    let cpu = kernel.cpu.map(|cpu| {
+        let CpuShares { user, system, softirq, iowait, steal, idle } = cpu;
+        let modes = [("user", user), ("system", system), ("softirq", softirq), ("iowait", iowait), ("steal", steal)];
+        modes.into_iter().chain([("idle", idle)]).map(|(mode, share)| ([("mode", mode)], Some(share)))
+    });
+    page.gauges(
+        "floodgate_kernel_cpu_ratio",
+        "What the cores spent the last second on, together 1",
+        cpu.into_iter().flatten(),
+    )?;
+    let stalls = [("memory", kernel.memory_stall), ("cpu", kernel.cpu_stall), ("io", kernel.io_stall)];
+    page.gauges(
+        "floodgate_kernel_stall_ratio",
+        "Part of the last ten seconds in which somebody waited for it",
+        stalls.map(|(resource, stall)| ([("resource", resource)], stall.map(super::status::ratio))),
+    )?;
+    let disks = || kernel.disks.iter().map(|disk| (disk.path.to_string_lossy(), disk));
+    page.gauges(
+        "floodgate_kernel_disk_size_bytes",
+        "Size of a disk that is written to",
+        disks().map(|(path, disk)| ([("path", path)], Some(disk.total))),
+    )?;
+    page.gauges(
+        "floodgate_kernel_disk_free_bytes",
+        "What is left on a disk that is written to",
+        disks().map(|(path, disk)| ([("path", path)], Some(disk.free))),
+    )
 }
 
 fn kernel_events(tcp: &TcpExt, page: &mut Page<'_, '_>) -> fmt::Result {

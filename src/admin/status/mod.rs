@@ -50,6 +50,11 @@ fn view(kernel: &KernelView) -> Value {
     };
     let absent: Vec<Value> =
         kernel.absent.iter().map(|absent| json!({ "source": absent.source, "why": absent.why })).collect();
+    let disks: Vec<Value> = kernel
+        .disks
+        .iter()
+        .map(|disk| json!({ "path": disk.path.to_string_lossy(), "free": disk.free, "total": disk.total }))
+        .collect();
     json!({
         "slab": slab,
         "sockets": {
@@ -76,8 +81,35 @@ fn view(kernel: &KernelView) -> Value {
             "syn_cookies": kernel.tcp_ext.syn_cookies,
         },
         "descriptors": { "open": kernel.descriptors, "limit": kernel.descriptor_limit },
+        "cpu": kernel.cpu.map(|cpu| {
+            json!({
+                "user": cpu.user,
+                "system": cpu.system,
+                "softirq": cpu.softirq,
+                "iowait": cpu.iowait,
+                "steal": cpu.steal,
+                "idle": cpu.idle,
+            })
+        }),
+        "load": kernel.load,
+        "memory": { "total": kernel.ram, "available": kernel.memory_available },
+        "stall": {
+            "memory": kernel.memory_stall.map(ratio),
+            "cpu": kernel.cpu_stall.map(ratio),
+            "io": kernel.io_stall.map(ratio),
+        },
+        "conntrack": {
+            "count": kernel.conntrack.map(|(count, _)| count),
+            "limit": kernel.conntrack.map(|(_, limit)| limit),
+        },
+        "disks": disks,
         "absent": absent,
     })
+}
+
+/// Hundredths of a percent, from 0 to 1.
+pub(super) fn ratio(hundredths: u32) -> f64 {
+    f64::from(hundredths) / 10_000.0
 }
 
 fn traffic(board: &Board) -> Value {

@@ -9,7 +9,7 @@ use ahash::AHashSet;
 use super::{fence, get, start};
 use crate::guard::holds::HOLD_BYTES;
 use crate::guard::pressure::{Level, Report};
-use crate::kernel::view::{CACHES, KernelView, Slab, Sockets, TcpExt};
+use crate::kernel::view::{CACHES, CpuShares, Disk, KernelView, Slab, Sockets, TcpExt};
 use crate::net::ClientKey;
 use crate::outcome::{ConnectionEnd, Form, Reason, RequestEnd};
 use crate::telemetry::Direction;
@@ -195,6 +195,11 @@ async fn what_the_kernel_does_not_tell_is_not_there() {
         tcp_memory: Some(4_096),
         tcp_memory_limits: Some([1, 2, 3]),
         tcp_ext: TcpExt { listen_overflows: Some(9), ..TcpExt::default() },
+        memory_available: Some(1_024),
+        cpu: Some(CpuShares { softirq: 0.25, idle: 0.75, ..CpuShares::default() }),
+        cpu_stall: Some(1_250),
+        conntrack: Some((5, 6)),
+        disks: vec![Disk { path: "/var/log".into(), free: 7, total: 8 }],
         ..KernelView::default()
     })));
     let (_, page) = get(&board, "/metrics").await;
@@ -211,6 +216,18 @@ async fn what_the_kernel_does_not_tell_is_not_there() {
             (r#"floodgate_kernel_tcp_memory_limit_bytes{level="low"}"#, 1.0),
             (r#"floodgate_kernel_tcp_memory_limit_bytes{level="pressure"}"#, 2.0),
             (r#"floodgate_kernel_tcp_memory_limit_bytes{level="high"}"#, 3.0),
+            ("floodgate_kernel_memory_available_bytes", 1_024.0),
+            ("floodgate_kernel_conntrack_entries", 5.0),
+            ("floodgate_kernel_conntrack_limit", 6.0),
+            (r#"floodgate_kernel_cpu_ratio{mode="user"}"#, 0.0),
+            (r#"floodgate_kernel_cpu_ratio{mode="system"}"#, 0.0),
+            (r#"floodgate_kernel_cpu_ratio{mode="softirq"}"#, 0.25),
+            (r#"floodgate_kernel_cpu_ratio{mode="iowait"}"#, 0.0),
+            (r#"floodgate_kernel_cpu_ratio{mode="steal"}"#, 0.0),
+            (r#"floodgate_kernel_cpu_ratio{mode="idle"}"#, 0.75),
+            (r#"floodgate_kernel_stall_ratio{resource="cpu"}"#, 0.125),
+            (r#"floodgate_kernel_disk_size_bytes{path="/var/log"}"#, 8.0),
+            (r#"floodgate_kernel_disk_free_bytes{path="/var/log"}"#, 7.0),
             ("floodgate_kernel_listen_overflows_total", 9.0),
         ]
     );

@@ -13,7 +13,7 @@ use crate::config::settings::{self, GuardMode, StallChoice};
 use crate::guard::fence::{Backend, Row};
 use crate::guard::pressure::{Forecast, Level, Report};
 use crate::guard::{Guard, Manner, Refusal};
-use crate::kernel::view::{Absent, KernelView, Slab};
+use crate::kernel::view::{Absent, CpuShares, Disk, KernelView, Slab};
 use crate::net::ClientKey;
 use crate::outcome::{Form, RequestEnd};
 
@@ -57,6 +57,12 @@ async fn the_status_has_its_shape() {
         orphan_limit: Some(8_192),
         tcp_memory: Some(5),
         descriptors: Some(11),
+        ram: Some(12),
+        cpu: Some(CpuShares { softirq: 0.25, idle: 0.75, ..CpuShares::default() }),
+        load: Some(1.5),
+        io_stall: Some(8_173),
+        conntrack: Some((13, 14)),
+        disks: vec![Disk { path: "/var/log".into(), free: 15, total: 16 }],
         absent: vec![Absent { source: "/proc/net/netstat", why: "it is not there".to_owned() }],
         ..KernelView::default()
     })));
@@ -71,6 +77,12 @@ async fn the_status_has_its_shape() {
     assert_eq!(kernel["tcp_memory"]["bytes"], 5);
     assert_eq!(kernel["tcp_memory"]["high"], Value::Null);
     assert_eq!(kernel["descriptors"]["open"], 11);
+    let cpu = json!({ "user": 0.0, "system": 0.0, "softirq": 0.25, "iowait": 0.0, "steal": 0.0, "idle": 0.75 });
+    assert_eq!((&kernel["cpu"], &kernel["load"]), (&cpu, &json!(1.5)));
+    assert_eq!(kernel["memory"], json!({ "total": 12, "available": null }));
+    assert_eq!(kernel["stall"], json!({ "memory": null, "cpu": null, "io": 0.8173 }));
+    assert_eq!(kernel["conntrack"], json!({ "count": 13, "limit": 14 }));
+    assert_eq!(kernel["disks"], json!([{ "path": "/var/log", "free": 15, "total": 16 }]));
     assert_eq!(kernel["absent"][0]["source"], "/proc/net/netstat");
 }
 

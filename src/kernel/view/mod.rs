@@ -1,13 +1,18 @@
-//! The kernel's view of TCP, read once a second.
+//! The kernel's view of TCP, and of the box it runs on, read once a second.
 //!
 //! Owns: [`KernelView`], the open files behind it ([`Sources`]) and their parsers. Called by: control.
 //! Never: invents a number; what cannot be read is `None`, and says why in [`KernelView::absent`].
 
+mod cpu;
+mod disks;
+mod machine;
 mod parse;
 mod sources;
 #[cfg(test)]
 mod tests;
 
+pub use cpu::CpuShares;
+pub use disks::Disk;
 pub use sources::Sources;
 
 /// One slab cache of `/proc/slabinfo` (slabinfo(5)).
@@ -65,7 +70,7 @@ pub struct Absent {
 }
 
 /// What the kernel says, at one moment.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct KernelView {
     /// The caches of [`CACHES`] that exist, in that order; empty when slabinfo cannot be read.
     pub slab: Vec<(&'static str, Slab)>,
@@ -83,6 +88,8 @@ pub struct KernelView {
     pub tcp_ext: TcpExt,
     /// `MemTotal` of `/proc/meminfo`, in bytes.
     pub ram: Option<u64>,
+    /// `MemAvailable`, in bytes: what programs can have before the box swaps (Linux 3.14).
+    pub memory_available: Option<u64>,
     /// How many local ports there are for connections to one destination (`net.ipv4.ip_local_port_range`; of IPv6 too).
     pub ephemeral_ports: Option<u64>,
     /// Share of the last ten seconds in which somebody waited for memory, in hundredths of a percent (`some avg10` of
@@ -90,6 +97,17 @@ pub struct KernelView {
     pub memory_stall: Option<u32>,
     /// The same for the CPU.
     pub cpu_stall: Option<u32>,
+    /// The same for disks.
+    pub io_stall: Option<u32>,
+    /// What the cores did since the look before (`/proc/stat`); the first look has none.
+    pub cpu: Option<CpuShares>,
+    /// Tasks that ran, could have run or waited for a disk, averaged over a minute (`/proc/loadavg`).
+    pub load: Option<f64>,
+    /// Connections that connection tracking knows in our network namespace, and how many it may know in each (0: as many as
+    /// come).
+    pub conntrack: Option<(u64, u64)>,
+    /// The disks that we write to.
+    pub disks: Vec<Disk>,
     /// Open descriptors of this process.
     pub descriptors: Option<u64>,
     /// `RLIMIT_NOFILE` of this process (soft).

@@ -1,6 +1,7 @@
 //! The formats of the proc files: bytes in, numbers out.
 //!
-//! Owns: slabinfo, sockstat, netstat, meminfo, pressure and the sysctls, as text. Called by: [`super::sources`].
+//! Owns: slabinfo, sockstat, netstat, meminfo, pressure, stat, loadavg and the sysctls, as text. Called by:
+//! [`super::sources`], [`super::machine`].
 //! Never: panics, allocates, or takes a missing number for zero. Everything is found by its name, never by its place.
 
 use super::{CACHES, Slab};
@@ -85,9 +86,10 @@ pub(super) fn sysctl<const N: usize>(text: &[u8]) -> Option<[u64; N]> {
     words.next().is_none().then_some(values)
 }
 
-/// `MemTotal` of meminfo (fs/proc/meminfo.c), in bytes.
-pub(super) fn total_memory(text: &[u8]) -> Option<u64> {
-    let mut words = words(line(text, "MemTotal:")?).skip(1);
+/// A line of meminfo (fs/proc/meminfo.c), in bytes.
+pub(super) fn memory(text: &[u8], name: &str) -> Option<u64> {
+    let value = lines(text).find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b":"))?;
+    let mut words = words(value);
     let kilobytes = words.next().and_then(number)?;
     (words.next() == Some(b"kB")).then(|| kilobytes.checked_mul(1024))?
 }
@@ -99,4 +101,22 @@ pub(super) fn stall(text: &[u8]) -> Option<u32> {
     let hundredths = hundredths.get(1..).filter(|digits| digits.len() == 2)?;
     let value = number(whole)?.checked_mul(100)?.checked_add(number(hundredths)?)?;
     u32::try_from(value).ok().filter(|value| *value <= 10_000)
+}
+
+/// The first eight numbers of the line `cpu` of stat (fs/proc/stat.c, `show_stat`): ticks of all cores together since boot.
+/// Those of guests, behind them, are in the first two already.
+pub(super) fn ticks(text: &[u8]) -> Option<[u64; 8]> {
+    let mut words = words(line(text, "cpu")?).skip(1);
+    let mut ticks = [0; 8];
+    for tick in &mut ticks {
+        *tick = words.next().and_then(number)?;
+    }
+    Some(ticks)
+}
+
+/// The first number of loadavg (fs/proc/loadavg.c): `LOAD_INT` and two digits of `LOAD_FRAC`.
+pub(super) fn load(text: &[u8]) -> Option<f64> {
+    let word = words(text).next()?;
+    let plain = word.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
+    std::str::from_utf8(word).ok().filter(|_| plain)?.parse().ok().filter(|load: &f64| load.is_finite())
 }

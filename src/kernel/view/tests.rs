@@ -50,7 +50,9 @@ fn linux_6_18_is_read_whole() {
     assert_eq!(view.orphan_limit, Some(131_072));
     assert_eq!(view.time_wait_limit, Some(131_072));
     assert_eq!((view.ram, view.ephemeral_ports), (Some(49_135_360 * 1024), Some(28_232)));
-    assert_eq!((view.memory_stall, view.cpu_stall), (Some(0), Some(9_948)));
+    assert_eq!((view.memory_stall, view.cpu_stall, view.io_stall), (Some(0), Some(9_948), Some(20)));
+    assert_eq!((view.memory_available, view.load), (Some(456_789 * 1024), Some(2.44)));
+    assert_eq!((view.conntrack, view.cpu), (Some((41, 262_144)), None));
     assert_eq!(view.descriptors, Some(4));
     assert_eq!(view.descriptor_limit, rustix::process::getrlimit(rustix::process::Resource::Nofile).current);
     assert_eq!(view.tcp_ext.time_wait_overflows, Some(0));
@@ -89,7 +91,8 @@ fn linux_6_1_in_a_storm() {
         syn_cookies: Some(906),
     };
     assert_eq!(view.tcp_ext, tcp_ext);
-    assert_eq!((view.memory_stall, view.cpu_stall), (Some(3_107), Some(6_420)));
+    assert_eq!((view.memory_stall, view.cpu_stall, view.io_stall), (Some(3_107), Some(6_420), Some(8_173)));
+    assert_eq!((view.load, view.conntrack), (Some(12.07), Some((15_872, 16_384))));
     assert_eq!(view.absent, []);
 }
 
@@ -116,7 +119,11 @@ fn linux_2_6_32_has_counters_to_come() {
         syn_cookies: None,
     };
     assert_eq!(view.tcp_ext, tcp_ext);
-    assert_eq!(absent(&view), ["/proc/net/netstat", "/proc/pressure/memory", "/proc/pressure/cpu"]);
+    assert_eq!(
+        absent(&view),
+        ["/proc/net/netstat", "/proc/meminfo", "/proc/pressure/memory", "/proc/pressure/cpu", "/proc/pressure/io"]
+    );
+    assert_eq!((view.ram, view.memory_available), (Some(1_020_304 * 1024), None));
     let why = &view.absent[0].why;
     assert!(why.contains("TCPTimeWaitOverflow, TCPReqQFullDoCookies"), "{why}");
 }
@@ -127,7 +134,18 @@ fn without_slabinfo_and_ipv6_the_rest_is_read() {
     assert_eq!(view.slab, []);
     assert_eq!(view.sockets.inuse_v4, Some(7));
     assert_eq!(view.sockets.inuse_v6, None);
-    assert_eq!(absent(&view), ["/proc/slabinfo", "/proc/net/sockstat6", "/proc/pressure/memory", "/proc/pressure/cpu"]);
+    assert_eq!(
+        absent(&view),
+        [
+            "/proc/slabinfo",
+            "/proc/net/sockstat6",
+            "/proc/pressure/memory",
+            "/proc/pressure/cpu",
+            "/proc/pressure/io",
+            "/proc/sys/net/netfilter/nf_conntrack_count",
+            "/proc/sys/net/netfilter/nf_conntrack_max",
+        ]
+    );
     let why = &view.absent[0].why;
     assert!(why.contains("CAP_DAC_READ_SEARCH"), "{why}");
 }
@@ -161,10 +179,15 @@ fn garbage_is_absent_and_never_zero() {
             "/proc/sys/net/ipv4/tcp_max_orphans",
             "/proc/sys/net/ipv4/tcp_max_tw_buckets",
             "/proc/sys/net/ipv4/ip_local_port_range",
+            "/proc/self/fd",
             "/proc/meminfo",
             "/proc/pressure/memory",
             "/proc/pressure/cpu",
-            "/proc/self/fd",
+            "/proc/pressure/io",
+            "/proc/stat",
+            "/proc/loadavg",
+            "/proc/sys/net/netfilter/nf_conntrack_count",
+            "/proc/sys/net/netfilter/nf_conntrack_max",
         ]
     );
 }
@@ -256,6 +279,17 @@ proptest! {
         parse_all(words.concat().as_bytes());
     }
 
+    /// However the counters jump, the shares are shares, and nothing is left over.
+    #[test]
+    fn shares_of_the_cores_add_up(before: [u64; 8], now: [u64; 8]) {
+        if let Some(cpu) = CpuShares::between(before, now) {
+            let CpuShares { user, system, softirq, iowait, steal, idle } = cpu;
+            let shares = [user, system, softirq, iowait, steal, idle, cpu.busy()];
+            prop_assert!(shares.iter().all(|share| (0.0..=1.000_001).contains(share)), "{:?}", cpu);
+            prop_assert!((cpu.busy() + idle + iowait - 1.0).abs() < 1e-6, "{:?}", cpu);
+        }
+    }
+
     /// A table that was cut anywhere gives the true number or none: not that of a neighbour, and not its first digits.
     #[test]
     fn what_is_cut_short_is_never_invented(cut: proptest::sample::Index) {
@@ -292,12 +326,95 @@ fn a_stall_is_a_percentage_with_two_digits() {
     {
         assert_eq!(stall(odd), None, "{odd}");
     }
-    assert_eq!(parse::total_memory(b"MemFree: 1 kB\nMemTotal: 3 kB\n"), Some(3_072));
-    assert_eq!(parse::total_memory(b"MemTotal: 18446744073709551615 kB\n"), None);
+    assert_eq!(parse::memory(b"MemFree: 1 kB\nMemTotal: 3 kB\n", "MemTotal"), Some(3_072));
+    assert_eq!(parse::memory(b"MemTotal: 18446744073709551615 kB\n", "MemTotal"), None);
+    assert_eq!(parse::memory(b"MemTotalX: 1 kB\n", "MemTotal"), None);
+}
+
+#[test]
+fn a_load_is_a_plain_number() {
+    assert_eq!(parse::load(b"12.07 9.30 4.11 3/187 20911\n"), Some(12.07));
+    for odd in ["", "-0.10", "nan", "inf", "1e9", "1.2.3", "0x1", &"9".repeat(400)] {
+        assert_eq!(parse::load(odd.as_bytes()), None, "{odd}");
+    }
+}
+
+#[test]
+fn the_cores_time_is_told_from_the_second_look_on() {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir(root.path().join("proc")).unwrap();
+    let stat = root.path().join("proc/stat");
+    fs::write(&stat, "cpu  1000 10 300 5000 70 1 9 2 5 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n").unwrap();
+    let mut sources = Sources::open_at(root.path());
+    let view = sources.read();
+    assert_eq!(view.cpu, None);
+    assert!(!absent(&view).contains(&"/proc/stat"), "it is there, and tells nothing yet");
+    // 100 ticks later: guests' ticks are among those of programs.
+    fs::write(&stat, "cpu  1030 20 320 5003 97 2 15 5 25 0\n").unwrap();
+    let cpu = sources.read().cpu.unwrap();
+    assert_eq!(cpu, CpuShares { user: 0.4, system: 0.2, softirq: 0.07, iowait: 0.27, steal: 0.03, idle: 0.03 });
+    assert!((cpu.busy() - 0.7).abs() < 1e-9);
+    assert_eq!(sources.read().cpu, None, "no tick has passed");
+    // An odd reading is no reading: the next one has nothing to be compared with.
+    fs::write(&stat, "cpu  1030 20 320\n").unwrap();
+    let view = sources.read();
+    assert_eq!(view.cpu, None);
+    assert!(absent(&view).contains(&"/proc/stat"));
+    fs::write(&stat, "cpu  1040 20 320 5003 97 2 15 5\n").unwrap();
+    assert_eq!(sources.read().cpu, None);
+    fs::write(&stat, "cpu  1040 20 320 5003 90 2 15 6\n").unwrap();
+    let stolen = CpuShares { steal: 1.0, ..CpuShares::default() };
+    assert_eq!(sources.read().cpu, Some(stolen), "iowait ran backwards");
+}
+
+#[test]
+fn a_disk_is_told_of_once_and_a_folder_that_is_not_there_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let (log, state) = (folder.path().join("log"), folder.path().join("state"));
+    fs::create_dir(&log).unwrap();
+    fs::create_dir(&state).unwrap();
+    let mut sources = Sources::open_at(&fixture("linux-6.18"));
+    sources.watch_disks([&log, &state]);
+    let view = sources.read();
+    let room = rustix::fs::statvfs(&log).unwrap();
+    let [disk] = &view.disks[..] else { panic!("{:?}", view.disks) };
+    assert_eq!((&disk.path, disk.total), (&log, room.f_blocks * room.f_frsize));
+    assert!(disk.free <= disk.total);
+    assert_eq!(view.absent, []);
+    // Held open: it is the disk that counts, not the name.
+    fs::remove_dir(&log).unwrap();
+    assert_eq!(sources.read().disks.len(), 1);
+
+    sources.watch_disks([folder.path().join("nowhere")]);
+    let view = sources.read();
+    assert_eq!((view.disks.len(), absent(&view)), (1, vec!["disk"]));
+    assert!(view.absent[0].why.contains("nowhere: No such file"), "{:?}", view.absent);
+    sources.watch_disks(["/proc"]);
+    let why = &sources.read().absent[1].why;
+    assert_eq!(why, "/proc: its file system has no size");
+    sources.watch_disks((0..20).map(|n| format!("/nowhere/{n}")));
+    assert_eq!(sources.read().absent.len(), 7, "eight folders");
+}
+
+#[test]
+fn the_reserve_of_root_is_not_free() {
+    let room = |f_blocks, f_frsize| rustix::fs::StatVfs {
+        f_blocks,
+        f_frsize,
+        f_bavail: 10,
+        f_bfree: 15,
+        ..rustix::fs::statvfs("/").unwrap()
+    };
+    assert_eq!(disks::bytes(&room(100, 4_096)), Some((40_960, 409_600)));
+    assert_eq!(disks::bytes(&room(5, 4_096)), Some((20_480, 20_480)), "more free than there is");
+    assert_eq!(disks::bytes(&room(0, 4_096)), None);
+    assert_eq!(disks::bytes(&room(u64::MAX, 4_096)), None);
 }
 
 fn parse_all(text: &[u8]) {
-    parse::total_memory(text);
+    parse::memory(text, "MemTotal");
+    parse::ticks(text);
+    parse::load(text);
     parse::stall(text);
     parse::slabinfo(text, 4096);
     parse::pair(text, "TCP:", "inuse");
