@@ -182,6 +182,7 @@ impl Gateway {
             counters: Arc::clone(&counters),
             refusals: Arc::default(),
             errors: Errors::default(),
+            history: Arc::default(),
             access,
             answers: crate::proxy::Answers::default(),
             via: pseudonym().into_boxed_str(),

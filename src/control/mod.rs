@@ -3,6 +3,7 @@
 //! Owns: the tick. Called by: the gateway, on the control thread. Never: waits for a connection, nor is waited for.
 
 pub(crate) mod fences;
+mod history;
 pub(crate) mod memory;
 mod pressure;
 
@@ -15,6 +16,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use self::fences::Fences;
+use self::history::Recorder;
 use crate::guard::pressure::Watch;
 use crate::kernel::view::{KernelView, Sources};
 use crate::proxy::Shared;
@@ -31,7 +33,7 @@ pub(crate) async fn run(
     mut sources: Sources,
     mut fences: Fences,
 ) {
-    let (mut said, mut watch) = (Said::default(), Watch::default());
+    let (mut said, mut watch, mut recorder) = (Said::default(), Watch::default(), Recorder::default());
     let mut clock = interval(Duration::from_secs(1));
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for tick in 1_u64.. {
@@ -39,6 +41,7 @@ pub(crate) async fn run(
         let view = sources.read();
         shared.lean_close.store(time_wait_is_short(&view), Relaxed);
         pressure::look(&shared, &view, &mut watch);
+        recorder.tick(&shared, &view);
         said.absences(&view);
         said.accept_errors(shared.counters.accept_errors.load(Relaxed));
         kernel.store(Some(Arc::new(view)));

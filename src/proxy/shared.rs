@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::config::Settings;
@@ -26,6 +27,7 @@ use crate::proxy::resolve::Resolver;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::counters::Counters;
 use crate::telemetry::errors::Errors;
+use crate::telemetry::history::History;
 use crate::telemetry::refusals::Refusals;
 
 /// The snapshot a connection is born with and keeps: a reload reaches new connections only.
@@ -88,6 +90,8 @@ pub struct Shared {
     pub refusals: Arc<Refusals>,
     /// Requests that failed at their destination, per second.
     pub errors: Errors,
+    /// What the last quarter of an hour was like.
+    pub history: Arc<Mutex<History>>,
     /// One line per request or tunnel.
     pub access: AccessLog,
     /// Prebuilt answers.
@@ -157,6 +161,7 @@ impl Worker {
             counters,
             refusals: Arc::default(),
             errors: Errors::default(),
+            history: Arc::default(),
             access: AccessLog::off(),
             answers: Answers::default(),
             via: "alone".into(),
