@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use rustix::process::geteuid;
+use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
@@ -19,7 +20,7 @@ use tracing::{info, warn};
 use crate::admin::token::{self, Token};
 use crate::admin::{self, Board, Limit};
 use crate::config::Settings;
-use crate::config::settings::{AccessTarget, TokenFile};
+use crate::config::settings::{AccessTarget, Admin, TokenFile};
 use crate::control;
 use crate::control::fences::{self, FenceThread};
 use crate::guard::fence::Register;
@@ -151,16 +152,12 @@ impl Gateway {
             .map_err(trying(format!("admin cannot listen on {admin_address}")))?;
         let admin = admin_socket.local_addr().map_err(trying("local address of the admin"))?;
         let mut sources = sources();
-        let token = Token::load(&settings.admin.token_file);
+        let tokens = Tokens::load(&settings.admin);
         sources.watch_disks(written_folders(&settings));
         let all: Vec<_> = sockets.iter().flatten().map(|(_, socket)| socket).collect();
         let ready = fences::put_up(&settings, &listeners, &all);
         drop_rights(&settings).map_err(trying("cannot drop privileges"))?;
-        if let Err(why) = &token
-            && settings.admin.token_file != TokenFile::Off
-        {
-            warn!(%why, "no token: the admin changes nothing");
-        }
+        tokens.tell(&settings.admin);
         let access = AccessLog::start(&settings.log.access, settings.log.access_format)
             .map_err(trying(format!("cannot open the access log as uid {}", geteuid().as_raw())))?;
         let counters = Arc::new(Counters::new(settings.listeners.iter().map(|listener| listener.address.to_string())));
@@ -200,7 +197,7 @@ impl Gateway {
             threads: Vec::new(),
             fence: None,
         };
-        gateway.start_control(admin_socket, sources, token, ready)?;
+        gateway.start_control(admin_socket, sources, tokens, ready)?;
         for (number, sockets) in sockets.into_iter().enumerate() {
             gateway.start_worker(number, sockets)?;
         }
@@ -237,13 +234,13 @@ impl Gateway {
         &mut self,
         admin_socket: TcpListener,
         sources: Sources,
-        token: Result<Token, String>,
+        tokens: Tokens,
         ready: fences::Ready,
     ) -> Result<(), StartError> {
         let (fences, thread) = ready.start(&self.shared.guard).map_err(trying("cannot start thread fence"))?;
         self.fence = thread;
         let kernel: Arc<ArcSwapOption<KernelView>> = Arc::default();
-        let board = Arc::new(self.board(Arc::clone(&kernel), token));
+        let board = Arc::new(self.board(Arc::clone(&kernel), tokens));
         let (shared, listeners) = (Arc::clone(&self.shared), self.listeners.clone());
         self.start_thread("memory".to_owned(), move |runtime| {
             runtime.spawn(control::memory::run(shared, listeners));
@@ -251,7 +248,13 @@ impl Gateway {
         let shared = Arc::clone(&self.shared);
         self.start_thread("control".to_owned(), move |runtime| {
             let _entered = runtime.enter();
-            tokio::spawn(control::run(Arc::clone(&shared), kernel, sources, fences));
+            let events = Arc::clone(&board.events);
+            tokio::spawn(control::run(Arc::clone(&shared), kernel, sources, fences, Arc::clone(&events)));
+            let drains = Arc::clone(&shared);
+            tokio::spawn(async move {
+                drains.drain.wait().await;
+                events.end();
+            });
             tokio::spawn(own::watch(Arc::clone(&shared.own), |own| {
                 info!(addresses = own.addresses().count(), "own addresses changed");
             }));
@@ -264,7 +267,7 @@ impl Gateway {
         })
     }
 
-    fn board(&self, kernel: Arc<ArcSwapOption<KernelView>>, token: Result<Token, String>) -> Board {
+    fn board(&self, kernel: Arc<ArcSwapOption<KernelView>>, tokens: Tokens) -> Board {
         let (shared, limits) = (Arc::clone(&self.shared), Arc::clone(&self.shared));
         let memory = Arc::clone(&self.shared.guard);
         Board {
@@ -278,7 +281,11 @@ impl Gateway {
             refusals: Arc::clone(&self.shared.refusals),
             access: self.shared.access.clone(),
             guard: Arc::clone(&self.shared.guard),
-            token,
+            token: tokens.change,
+            read_token: tokens.read,
+            events: Arc::default(),
+            history: Arc::new(|_| Value::Null),
+            alarms: Arc::new(|| Value::Null),
             kernel_bytes: Arc::new(move |client| memory.memory.of(client, memory.clock.now())),
             limits: Arc::new(move || {
                 let rules = limits.rules.load();
@@ -396,6 +403,31 @@ fn written_folders(settings: &Settings) -> impl Iterator<Item = PathBuf> {
     };
     let files = log.into_iter().chain(token::place(&settings.admin.token_file));
     files.filter_map(|file| file.parent().map(Path::to_owned))
+}
+
+/// What the admin asks for: read while files can be that only root may read.
+struct Tokens {
+    change: Result<Token, String>,
+    read: Option<Result<Token, String>>,
+}
+
+impl Tokens {
+    fn load(admin: &Admin) -> Self {
+        let read = (admin.read_token_file != TokenFile::Off).then(|| Token::load(&admin.read_token_file));
+        Self { change: Token::load(&admin.token_file), read }
+    }
+
+    /// What is missing, once.
+    fn tell(&self, admin: &Admin) {
+        if let Err(why) = &self.change
+            && admin.token_file != TokenFile::Off
+        {
+            warn!(%why, "no token: the admin changes nothing");
+        }
+        if let Some(Err(why)) = &self.read {
+            warn!(%why, "no token for reading: the admin shows nothing to who is not on this box");
+        }
+    }
 }
 
 /// Raises the soft limit of open files to the hard one and says so if even that is less than the settings want.

@@ -14,8 +14,9 @@ use ipnet::IpNet;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use super::answer::{Answer, later, line, method_not_allowed, respond, with};
 use super::token::Token;
-use super::{Answer, Board, hosts, line, method_not_allowed, respond};
+use super::{Board, hosts};
 use crate::guard::fence::{Release, Row};
 
 /// Where it is asked for.
@@ -60,7 +61,7 @@ where
 }
 
 /// Whether a browser says that a page of somebody else asks. What is no browser says nothing of the kind.
-fn is_cross_site(head: &HeaderMap, own: [SocketAddr; 2], names: &[String]) -> bool {
+pub(super) fn is_cross_site(head: &HeaderMap, own: [SocketAddr; 2], names: &[String]) -> bool {
     let sites = head.get_all("sec-fetch-site");
     let stranger = |site: &HeaderValue| !matches!(site.as_bytes(), b"same-origin" | b"none");
     let foreign = |origin: &HeaderValue| {
@@ -72,7 +73,7 @@ fn is_cross_site(head: &HeaderMap, own: [SocketAddr; 2], names: &[String]) -> bo
 
 /// Why somebody may not.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Denied {
+pub(super) enum Denied {
     /// Nobody may.
     NoToken,
     /// He shows nothing, or too much.
@@ -97,18 +98,21 @@ impl Denied {
                 ("This is not the token of admin.token-file.\n", "Bearer realm=\"floodgate\", error=\"invalid_token\"")
             }
         };
-        let mut answer = line(StatusCode::UNAUTHORIZED, why);
-        answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
-        answer
+        with(line(StatusCode::UNAUTHORIZED, why), header::WWW_AUTHENTICATE, challenge)
     }
 }
 
-/// Whether the one `Authorization` is `Bearer` with the token (RFC 6750).
+/// Whether the one `Authorization` is `Bearer` with the token.
 fn authorised(head: &HeaderMap, token: &Result<Token, String>) -> Result<(), Denied> {
     let token = token.as_ref().map_err(|_| Denied::NoToken)?;
+    if token.is(bearer(head)?) { Ok(()) } else { Err(Denied::Wrong) }
+}
+
+/// What the one `Authorization` shows as `Bearer` (RFC 6750 section 2.1).
+pub(super) fn bearer(head: &HeaderMap) -> Result<&[u8], Denied> {
     let credentials = only(head, header::AUTHORIZATION).ok_or(Denied::NoCredentials)?;
     let shown = credentials.as_bytes().split_at_checked(7).filter(|(kind, _)| kind.eq_ignore_ascii_case(b"Bearer "));
-    if shown.is_some_and(|(_, shown)| token.is(shown.trim_ascii())) { Ok(()) } else { Err(Denied::Wrong) }
+    shown.map(|(_, shown)| shown.trim_ascii()).ok_or(Denied::Wrong)
 }
 
 fn only(head: &HeaderMap, name: impl AsHeaderName) -> Option<&HeaderValue> {
@@ -167,9 +171,7 @@ fn grant(board: &Board, peer: IpAddr, wish: Wish) -> Answer {
         (Wish::Around(_), rows) => rows.iter().all(|row| fences.release(Release::One(row.client))),
     };
     if !taken {
-        let mut answer = line(StatusCode::SERVICE_UNAVAILABLE, "Too many releases wait already.\n");
-        answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        return answer;
+        return later(StatusCode::SERVICE_UNAVAILABLE, "Too many releases wait already.\n");
     }
     tracing::info!(%peer, released = released.len(), "admin: fences are to be released");
     let body = json!({ "released": released.len() });

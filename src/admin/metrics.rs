@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus_client::collector::Collector;
@@ -14,6 +14,7 @@ use prometheus_client::encoding::{
 use prometheus_client::metrics::MetricType;
 
 use super::Board;
+use super::desk::TurnedAway;
 use super::process::Process;
 use crate::kernel::view::{CpuShares, KernelView, TcpExt};
 use crate::outcome::{ConnectionEnd, Form, Reason, RequestEnd};
@@ -25,13 +26,13 @@ use crate::telemetry::errors::is_failure;
 #[derive(Debug)]
 pub(super) struct Exporter {
     board: Arc<Board>,
-    turned_away: Arc<AtomicU64>,
+    turned_away: Arc<TurnedAway>,
     /// Seconds since 1970.
     started: f64,
 }
 
 impl Exporter {
-    pub(super) fn new(board: Arc<Board>, turned_away: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(board: Arc<Board>, turned_away: Arc<TurnedAway>) -> Self {
         let started = SystemTime::now()
             .checked_sub(board.started.elapsed())
             .and_then(|started| started.duration_since(UNIX_EPOCH).ok())
@@ -177,11 +178,26 @@ impl Exporter {
             (
                 "floodgate_admin_connections_refused_total",
                 "Admin connections closed unanswered because too many were open",
-                self.turned_away.load(Relaxed),
+                self.turned_away.connections.load(Relaxed),
+            ),
+            (
+                "floodgate_admin_listeners_refused_total",
+                "Dashboards that get no events because too many listen",
+                self.board.events.turned_away(),
+            ),
+            (
+                "floodgate_admin_credentials_refused_total",
+                "Wrong tokens shown to see something, and those not looked at because there were too many",
+                self.turned_away.credentials.load(Relaxed),
             ),
         ] {
             page.counter(name, help, &value)?;
         }
+        page.gauge(
+            "floodgate_admin_listeners",
+            "Dashboards that get events",
+            Some(self.board.events.listeners() as u64),
+        )?;
         page.0
             .encode_descriptor("floodgate_build", "The version that runs", None, MetricType::Info)?
             .encode_info(&[("version", env!("CARGO_PKG_VERSION"))])

@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use ring::hmac;
 use rustix::fs::OFlags;
 use rustix::process::geteuid;
 
@@ -77,6 +78,18 @@ impl Token {
         let own = self.0.as_bytes();
         let difference = own.iter().zip(shown).fold(0, |sum, (a, b)| std::hint::black_box(sum | (a ^ b)));
         own.len() == shown.len() && difference == 0
+    }
+
+    /// The word itself.
+    pub(super) fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// Another secret that whoever has this one can make, for one purpose, and that tells nothing about it: HMAC-SHA-256
+    /// (RFC 2104), in hexadecimal.
+    pub(super) fn derived(&self, purpose: &str) -> Self {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, self.0.as_bytes());
+        Self(hexadecimal(hmac::sign(&key, purpose.as_bytes()).as_ref()).into())
     }
 
     /// What is sent: `Bearer` and the token (RFC 6750 section 2.1).
@@ -160,7 +173,7 @@ fn make(path: &Path) -> io::Result<()> {
     }
     let mut random = [0; RANDOM];
     File::open("/dev/urandom")?.read_exact(&mut random)?;
-    let token = random.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+    let token = hexadecimal(&random);
     let mut draft = path.as_os_str().to_owned();
     draft.push(format!(".{}", std::process::id()));
     match fs::remove_file(&draft) {
@@ -175,6 +188,10 @@ fn make(path: &Path) -> io::Result<()> {
     });
     fs::remove_file(&draft)?;
     made
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 #[cfg(test)]

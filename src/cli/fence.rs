@@ -1,6 +1,6 @@
 //! `floodgate fence`: who is kept out, and letting him in again, asked of the running gateway.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -32,6 +32,9 @@ struct Whom {
     /// be read, else `http://127.0.0.1:9128`].
     #[arg(long, value_name = "URL", value_parser = Address::parse)]
     admin: Option<Address>,
+    /// The file that holds the token [default: to release, admin.token-file of the configuration; to list, none].
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -53,9 +56,6 @@ pub(super) struct ReleaseArgs {
     all: bool,
     #[command(flatten)]
     whom: Whom,
-    /// The file that holds the token [default: admin.token-file of the configuration].
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
 }
 
 fn network(text: &str) -> Result<IpNet, String> {
@@ -83,11 +83,18 @@ fn fail(code: u8, why: &str) -> ExitCode {
 
 fn list(args: ListArgs) -> ExitCode {
     let admin = args.whom.admin.unwrap_or_else(|| Address::of(settings().admin.address));
-    let answer = match ask(&admin, Method::GET, "/api/v1/status", None, Vec::new()) {
+    let credentials = match args.whom.token_file.as_deref().map(credentials).transpose() {
+        Ok(credentials) => credentials,
+        Err(why) => return fail(UNREADABLE, &why),
+    };
+    let answer = match ask(&admin, Method::GET, "/api/v1/status", credentials.as_deref(), Vec::new()) {
         Ok(answer) => answer,
         Err(why) => return fail(FAILURE, &why),
     };
     let status = serde_json::from_slice::<Value>(&answer.body).ok().filter(|_| answer.status == StatusCode::OK);
+    if answer.status == StatusCode::UNAUTHORIZED {
+        return fail(FAILURE, &format!("{admin} wants a token to be seen from elsewhere; use --token-file FILE"));
+    }
     let Some(fences) = status.as_ref().and_then(|status| status.get("fences")?.as_array()) else {
         return fail(FAILURE, &format!("{admin} gives no list of fences: {}; is it a floodgate?", answer.told()));
     };
@@ -96,6 +103,13 @@ fn list(args: ListArgs) -> ExitCode {
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     print(&table(fences, now))
+}
+
+/// What the token of this file is shown as, or why it cannot be.
+fn credentials(path: &Path) -> Result<String, String> {
+    let remedy = "run this as root or as the gateway's user, or use --token-file FILE";
+    let told = |error| format!("token file {}: {error}; {remedy}", path.display());
+    Token::read(path).map(|token| token.credentials()).map_err(told)
 }
 
 /// One line per fence, in columns; `now` in seconds since 1970.
@@ -138,17 +152,14 @@ fn row(fence: &Value, now: u64) -> [String; 7] {
 fn release(args: ReleaseArgs) -> ExitCode {
     let settings = settings();
     let admin = args.whom.admin.unwrap_or_else(|| Address::of(settings.admin.address));
-    let place = args.token_file.map_or_else(|| token::place(&settings.admin.token_file), Ok);
+    let place = args.whom.token_file.map_or_else(|| token::place(&settings.admin.token_file), Ok);
     let path = match place {
         Ok(path) => path,
         Err(why) => return fail(FAILURE, &format!("no token: {why}; or use --token-file FILE")),
     };
-    let token = match Token::read(&path) {
-        Ok(token) => token,
-        Err(error) => {
-            let remedy = "run this as root or as the gateway's user, or use --token-file FILE";
-            return fail(UNREADABLE, &format!("token file {}: {error}; {remedy}", path.display()));
-        }
+    let credentials = match credentials(&path) {
+        Ok(credentials) => credentials,
+        Err(why) => return fail(UNREADABLE, &why),
     };
     let wish = match args.address {
         // A network of one address is that address.
@@ -156,7 +167,6 @@ fn release(args: ReleaseArgs) -> ExitCode {
         Some(network) => json!({ "address": network }),
         None => json!({ "all": true }),
     };
-    let credentials = token.credentials();
     let body = wish.to_string().into_bytes();
     let answer = match ask(&admin, Method::POST, crate::admin::RELEASE, Some(&credentials), body) {
         Ok(answer) => answer,

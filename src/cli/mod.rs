@@ -127,7 +127,10 @@ fn print(result: &str) -> ExitCode {
 
 fn check(args: &ConfigArgs) -> ExitCode {
     match config::load(args.config.as_deref(), &Overrides::default()) {
-        Ok(_) => print("ok\n"),
+        Ok(settings) => {
+            let warnings = config::warnings(&settings).into_iter().map(|warning| format!("warning: {warning}\n"));
+            print(&(warnings.collect::<String>() + "ok\n"))
+        }
         Err(LoadError::Invalid { problems, .. }) => {
             print(&format!("{problems}\n"));
             ExitCode::from(FAILURE)
@@ -150,6 +153,7 @@ fn gateway(args: &RunArgs) -> ExitCode {
         }
     };
     let level = log_to_stderr(settings.log.level);
+    warn_of(&settings);
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => {
@@ -206,6 +210,13 @@ fn gateway(args: &RunArgs) -> ExitCode {
         cut => warn!(connections = cut, "stopped; the drain time was over before these had finished"),
     }
     ExitCode::SUCCESS
+}
+
+/// What the configuration had better not say.
+fn warn_of(settings: &Settings) {
+    for warning in config::warnings(settings) {
+        warn!("{warning}");
+    }
 }
 
 /// One line: what was kept, what is missing and what that costs.

@@ -1,12 +1,18 @@
-//! What must hold between keys.
+//! What must hold between keys, and what had better.
 //!
-//! Owns: the cross-checks. Called by: the file and `load`, after flags replaced what they replace. Never: reads text.
+//! Owns: the cross-checks. Called by: the file and `load`, after flags replaced what they replace; the command line. Never:
+//! reads text.
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::keys::{ADMIN_ADDRESS, CLIENTS_ALLOW, HEAD_SIZE, SELF_ALLOW, TARGET_SIZE};
-use super::problem::Problem;
-use super::settings::{HostName, HostPort, Own, Settings};
+use ipnet::IpNet;
+
+use super::keys::{
+    ADMIN_ADDRESS, ADMIN_ALLOW, ADMIN_READ_TOKEN_FILE, ADMIN_TOKEN_FILE, CLIENTS_ALLOW, HEAD_SIZE, SELF_ALLOW,
+    TARGET_SIZE,
+};
+use super::problem::{Problem, shown};
+use super::settings::{HostName, HostPort, Own, Settings, TokenFile};
 use super::units::show_size;
 
 /// Two keys that do not go together.
@@ -52,7 +58,46 @@ pub(super) fn conflicts(settings: &Settings) -> Vec<Conflict> {
             "list the networks of the clients, or remove the key for the default",
         ));
     }
+    if let TokenFile::At(path) = &settings.admin.read_token_file
+        && settings.admin.read_token_file == settings.admin.token_file
+    {
+        conflicts.push(Conflict::new(
+            ADMIN_READ_TOKEN_FILE.row.path.to_owned(),
+            format!("\"{}\"", path.display()),
+            ADMIN_TOKEN_FILE.row.path.to_owned(),
+            format!("is {} too: whoever may see could change things", ADMIN_TOKEN_FILE.row.path),
+            "name another file, which is made",
+        ));
+    }
     conflicts
+}
+
+/// What works, and is seldom meant.
+pub fn warnings(settings: &Settings) -> Vec<Problem> {
+    let admin = &settings.admin;
+    let others: Vec<_> = admin.allow.iter().filter(|network| !is_loopback(network)).map(IpNet::to_string).collect();
+    let is_asked = admin.read_token_file != TokenFile::Off;
+    if others.is_empty() || is_asked || admin.address.ip().is_loopback() {
+        return Vec::new();
+    }
+    vec![Problem {
+        key: ADMIN_ALLOW.row.path.to_owned(),
+        value: shown(&others.join(", ")),
+        reason: format!("may see everything at {} without a token, samples of requests included", admin.address),
+        remedy: format!(
+            "name a file in {}, and the token that is made there is asked for",
+            ADMIN_READ_TOKEN_FILE.row.path
+        ),
+        line: None,
+    }]
+}
+
+/// Whether all of it is this box.
+fn is_loopback(network: &IpNet) -> bool {
+    match network {
+        IpNet::V4(v4) => v4.network().is_loopback() && v4.prefix_len() >= 8,
+        IpNet::V6(v6) => v6.network().is_loopback() && v6.prefix_len() == 128,
+    }
 }
 
 /// Every address the settings bind, and its key.

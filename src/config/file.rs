@@ -96,6 +96,7 @@ fn settings(file: &mut File<'_>) -> Settings {
             allow: file.read(&keys::ADMIN_ALLOW),
             hosts: file.read(&keys::ADMIN_HOSTS),
             token_file: file.read(&keys::ADMIN_TOKEN_FILE),
+            read_token_file: file.read(&keys::ADMIN_READ_TOKEN_FILE),
         },
         own: Own { addresses, names, allow: file.read(&keys::SELF_ALLOW) },
         clients: Clients { allow: file.read(&keys::CLIENTS_ALLOW), exempt: file.read(&keys::CLIENTS_EXEMPT) },

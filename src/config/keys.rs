@@ -149,6 +149,12 @@ keys! {
     ADMIN_TOKEN_FILE: Text<TokenFile> = ["admin" "token-file" = r#""auto""#]
         Text { form: "an absolute path, \"auto\" or \"\"", parse: token_file },
         restart if |old, new| old.admin.token_file != new.admin.token_file;
+    /// The file of the token that whoever is not on this box must show to see anything but the health checks: once behind
+    /// /?token= of the page's address, or as Authorization: Bearer. Made like that of token-file, which reads too. With "" every
+    /// address of allow may see everything.
+    ADMIN_READ_TOKEN_FILE: Text<TokenFile> = ["admin" "read-token-file" = r#""""#]
+        Text { form: "an absolute path or \"\"", parse: read_token_file },
+        restart if |old, new| old.admin.read_token_file != new.admin.read_token_file;
 
     /// Further addresses and names of this box: its address before NAT, virtual addresses, DNS names.
     SELF_ALIASES: List<HostName> = ["self" "aliases" = "[]"]
@@ -324,6 +330,14 @@ fn token_file(text: &str) -> Result<TokenFile, Fault> {
             "is not the absolute path of a file",
             "write a path that begins with /, \"auto\", or \"\" for none",
         )),
+    }
+}
+
+fn read_token_file(text: &str) -> Result<TokenFile, Fault> {
+    match text {
+        "" => Ok(TokenFile::Off),
+        path if is_file(path) => Ok(TokenFile::At(path.into())),
+        _ => Err(Fault::new("is not the absolute path of a file", "write a path that begins with /, or \"\" for none")),
     }
 }
 

@@ -17,6 +17,7 @@ mod units;
 #[cfg(test)]
 mod tests;
 
+pub use check::warnings;
 pub use keys::restart_keys;
 pub use load::{DEFAULT_PATH, LoadError, Overrides, load};
 pub use print::print;

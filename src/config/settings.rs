@@ -65,16 +65,18 @@ pub struct Admin {
     pub hosts: Vec<String>,
     /// `token-file`.
     pub token_file: TokenFile,
+    /// `read-token-file`; never [`TokenFile::Auto`].
+    pub read_token_file: TokenFile,
 }
 
-/// Where the token is that changes must carry.
+/// Where a token is.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum TokenFile {
     /// Where this user, or this service, keeps such things.
     Auto,
     /// Here.
     At(PathBuf),
-    /// Nowhere: nothing can be changed.
+    /// Nowhere: nothing can be changed, or whoever is admitted may see.
     Off,
 }
 

@@ -17,6 +17,7 @@ use tracing::{info, warn};
 
 use self::fences::Fences;
 use self::history::Recorder;
+use crate::admin::Events;
 use crate::guard::pressure::Watch;
 use crate::kernel::view::{KernelView, Sources};
 use crate::proxy::Shared;
@@ -32,6 +33,7 @@ pub(crate) async fn run(
     kernel: Arc<ArcSwapOption<KernelView>>,
     mut sources: Sources,
     mut fences: Fences,
+    events: Arc<Events>,
 ) {
     let (mut said, mut watch, mut recorder) = (Said::default(), Watch::default(), Recorder::default());
     let mut clock = interval(Duration::from_secs(1));
@@ -51,6 +53,7 @@ pub(crate) async fn run(
         report_refusals(&shared);
         // For the alarms, which are not built yet: nothing of one second is told in the next.
         drop(shared.errors.drain());
+        events.tick();
         if tick.is_multiple_of(FORGET) {
             let rules = shared.rules.load();
             rules.connection_rate.forget_idle();

@@ -127,19 +127,21 @@ pub(super) fn rows(board: &Board, census: &Census) -> Vec<Value> {
     .collect()
 }
 
-/// Everything that is known of one client.
-struct Subject<'a> {
-    key: ClientKey,
+/// One client, and what is known of it.
+pub(super) struct Subject<'a> {
+    pub(super) key: ClientKey,
     /// Its entry in the book: none if it has left, or shares one.
-    client: Option<&'a Client>,
-    fence: Option<&'a Row>,
-    offender: Option<&'a Offender>,
-    kernel_bytes: Option<u64>,
-    observing: bool,
+    pub(super) client: Option<&'a Client>,
+    pub(super) fence: Option<&'a Row>,
+    pub(super) offender: Option<&'a Offender>,
+    pub(super) kernel_bytes: Option<u64>,
+    /// Nobody is stalled, but it is told who would be.
+    pub(super) observing: bool,
 }
 
 impl Subject<'_> {
-    fn row(&self, now: Moment) -> Value {
+    /// It in one row of the list.
+    pub(super) fn row(&self, now: Moment) -> Value {
         let stalled = self.client.map(|client| client.stalled_in(now)).unwrap_or_default();
         let step = match self.fence {
             Some(_) => "fence",

@@ -1,17 +1,19 @@
 //! The guard: how short the box is, what is in force, who is kept out.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::SystemTime;
 
 use serde_json::{Map, Value, json};
 
-use super::super::{Board, CONNECTIONS, Limit};
+use super::super::limits::{CONNECTIONS, LISTENERS};
+use super::super::token::Token;
+use super::super::{Desk, Limit};
+use super::Wall;
 use super::clients::Census;
-use super::unix_seconds;
 use crate::config::settings::{self, GuardMode, LadderMode, Rate, StallChoice};
+use crate::guard::Guard;
+use crate::guard::fence::Row;
 use crate::guard::holds::HOLD_BYTES;
 use crate::guard::pressure::Level;
-use crate::guard::{Guard, Moment};
 
 pub(super) fn pressure(guard: &Guard) -> Value {
     let report = guard.pressure.report.load();
@@ -26,30 +28,24 @@ pub(super) fn pressure(guard: &Guard) -> Value {
 }
 
 pub(super) fn fences(guard: &Guard) -> Vec<Value> {
-    let (now, today) = (guard.clock.now(), SystemTime::now());
-    // The guard's clock stands still while the box sleeps, and is not set: what it says is told from here and now.
-    let unix = |moment: Moment| {
-        let then = today.checked_add(moment.since(now)).and_then(|then| then.checked_sub(now.since(moment)));
-        then.map(unix_seconds)
-    };
-    let fences = guard.fences.list();
-    fences
-        .iter()
-        .map(|row| {
-            json!({
-                "address": row.client.to_string(),
-                "since": unix(row.since),
-                "until": unix(row.until),
-                "half_open": row.half_open,
-                "reason": row.reason.label(),
-                "syns": row.syns,
-                "times": row.times,
-            })
-        })
-        .collect()
+    let wall = Wall::new(&guard.clock);
+    guard.fences.list().iter().map(|row| fence(row, &wall)).collect()
 }
 
-pub(super) fn guard(board: &Board, census: &Census) -> Value {
+pub(super) fn fence(row: &Row, wall: &Wall) -> Value {
+    json!({
+        "address": row.client.to_string(),
+        "since": wall.unix(row.since),
+        "until": wall.unix(row.until),
+        "half_open": row.half_open,
+        "reason": row.reason.label(),
+        "syns": row.syns,
+        "times": row.times,
+    })
+}
+
+pub(super) fn guard(desk: &Desk, census: &Census) -> Value {
+    let board = &*desk.board;
     let (guard, settings) = (&board.guard, board.settings.load());
     let backend = guard.fences.backend.load();
     json!({
@@ -71,12 +67,14 @@ pub(super) fn guard(board: &Board, census: &Census) -> Value {
             "turned_away": guard.holds.turned_away(),
         },
         "observed": { "stalls": guard.observed.load(Relaxed), "fences": guard.fences.observed.load(Relaxed) },
-        "limits": limits(board, &settings, census),
-        "changes": match &board.token {
-            Ok(_) => "with the token".to_owned(),
-            Err(why) => format!("off: {why}"),
-        },
+        "limits": limits(desk, &settings, census),
+        "changes": with_token(&board.token),
+        "reading": board.read_token.as_ref().map_or_else(|| "for all of allow".to_owned(), with_token),
     })
+}
+
+fn with_token(token: &Result<Token, String>) -> String {
+    token.as_ref().map_or_else(|why| format!("off: {why}"), |_| "with the token".to_owned())
 }
 
 /// What really becomes of a refusal that is to be stalled, if its request has been read to its end.
@@ -94,7 +92,8 @@ pub(in crate::admin) fn stall(guard: &Guard, settings: &settings::Guard) -> &'st
 }
 
 /// Every limit with its present use; of those that go for each client, the use by whoever uses most.
-fn limits(board: &Board, settings: &settings::Settings, census: &Census) -> Map<String, Value> {
+fn limits(desk: &Desk, settings: &settings::Settings, census: &Census) -> Map<String, Value> {
+    let board = &*desk.board;
     let limits = &settings.limits;
     let counters = &board.counters;
     let count = |open: i64| Some(u64::try_from(open).unwrap_or(0));
@@ -110,7 +109,8 @@ fn limits(board: &Board, settings: &settings::Settings, census: &Census) -> Map<
         ("client_lookups", limits.client_lookups.into(), None),
         ("hold_memory", settings.guard.hold_memory as u64, Some(board.guard.holds.bytes())),
         ("idle_upstreams", idle_upstreams(settings), count(counters.upstreams_idle.load(Relaxed))),
-        ("admin_connections", CONNECTIONS as u64, None),
+        ("admin_connections", CONNECTIONS as u64, Some(desk.connections() as u64)),
+        ("admin_listeners", LISTENERS as u64, Some(board.events.listeners() as u64)),
         ("head_size", limits.head_size as u64, None),
         ("target_size", limits.target_size as u64, None),
         ("head_fields", limits.head_fields as u64, None),

@@ -1,8 +1,10 @@
 //! Everything the page shows, as one JSON object. What cannot be read is null or missing, never zero.
 
+mod client;
 mod clients;
 mod guard;
 
+pub(super) use client::client;
 #[cfg(test)]
 pub(super) use guard::stall;
 
@@ -11,14 +13,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
-use super::Board;
+use super::{Board, Desk};
+use crate::guard::{Clock, Moment};
 use crate::kernel::view::KernelView;
 use crate::outcome::{ConnectionEnd, Form, Reason, RequestEnd};
 use crate::telemetry::Direction;
 
-pub(super) fn status(board: &Board) -> Value {
+pub(super) fn status(desk: &Desk) -> Value {
+    let board = &*desk.board;
     let census = clients::Census::of(board);
-    json!({
+    let mut status = json!({
         "gateway": {
             "name": env!("CARGO_PKG_NAME"),
             "version": env!("CARGO_PKG_VERSION"),
@@ -31,8 +35,13 @@ pub(super) fn status(board: &Board) -> Value {
         "traffic": traffic(board),
         "clients": clients::rows(board, &census),
         "fences": guard::fences(&board.guard),
-        "guard": guard::guard(board, &census),
-    })
+        "guard": guard::guard(desk, &census),
+    });
+    let alarms = (board.alarms)();
+    if let Some(status) = status.as_object_mut().filter(|_| !alarms.is_null()) {
+        status.insert("alarms".to_owned(), alarms);
+    }
+    status
 }
 
 fn view(kernel: &KernelView) -> Value {
@@ -152,6 +161,25 @@ fn traffic(board: &Board) -> Value {
 
 fn numbers(rows: impl Iterator<Item = (&'static str, u64)>) -> Map<String, Value> {
     rows.map(|(label, count)| (label.to_owned(), count.into())).collect()
+}
+
+/// The guard's moments on the wall: its clock is never set and stands still while the box sleeps, so they are told from here
+/// and now.
+struct Wall {
+    now: Moment,
+    today: SystemTime,
+}
+
+impl Wall {
+    fn new(clock: &Clock) -> Self {
+        Self { now: clock.now(), today: SystemTime::now() }
+    }
+
+    /// Seconds since 1970.
+    fn unix(&self, moment: Moment) -> Option<u64> {
+        let then = self.today.checked_add(moment.since(self.now))?.checked_sub(self.now.since(moment))?;
+        Some(unix_seconds(then))
+    }
 }
 
 fn unix_seconds(at: SystemTime) -> u64 {

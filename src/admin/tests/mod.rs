@@ -5,11 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
+use super::limits::{CONNECTIONS, FIRST_PAUSE, LONGEST_PAUSE};
 use super::token::Token;
-use super::{Board, CONNECTIONS, FIRST_PAUSE, LONGEST_PAUSE, Limit, pause_after, serve};
+use super::{Board, Limit, pause_after, serve};
 use crate::config::Settings;
 use crate::config::settings::{Admin, TokenFile};
 use crate::guard::fence::Row;
@@ -21,7 +23,11 @@ use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::refusals::Refusals;
 
 mod changes;
+mod client;
+mod cost;
+mod events;
 mod metrics;
+mod readers;
 mod status;
 
 /// What changes must carry in these tests.
@@ -34,6 +40,7 @@ fn settings() -> Settings {
             allow: vec!["127.0.0.1/32".parse().unwrap()],
             hosts: vec!["gate.example".to_owned()],
             token_file: TokenFile::Off,
+            read_token_file: TokenFile::Off,
         },
         ..Settings::defaults()
     }
@@ -41,8 +48,21 @@ fn settings() -> Settings {
 
 /// A board on a port of its own, served until the runtime of the test ends.
 async fn start() -> Arc<Board> {
+    start_with(|_| ()).await
+}
+
+/// The same, with something changed on it.
+async fn start_with(change: impl FnOnce(&mut Board)) -> Arc<Board> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let board = Arc::new(Board {
+    let mut board = board(&listener);
+    change(&mut board);
+    let board = Arc::new(board);
+    tokio::spawn(serve(listener, Arc::clone(&board)));
+    board
+}
+
+fn board(listener: &TcpListener) -> Board {
+    Board {
         counters: Arc::new(Counters::new(["0.0.0.0:3128".to_owned()])),
         kernel: Arc::new(ArcSwapOption::empty()),
         settings: Arc::new(ArcSwap::from_pointee(settings())),
@@ -54,12 +74,14 @@ async fn start() -> Arc<Board> {
         access: AccessLog::off(),
         guard: Arc::new(Guard::new(10_000, false)),
         token: Token::parse(TOKEN.as_bytes()).map_err(str::to_owned),
+        read_token: None,
+        events: Arc::default(),
+        history: Arc::new(|_| Value::Null),
+        alarms: Arc::new(|| Value::Null),
         kernel_bytes: Arc::new(|client| (client.to_string() == "10.0.0.9").then_some(4_096)),
         limits: Arc::new(|| vec![Limit { name: "dns_lookups", limit: 512, used: None }]),
         buckets_shared: Arc::new(|| 3),
-    });
-    tokio::spawn(serve(listener, Arc::clone(&board)));
-    board
+    }
 }
 
 /// A row of the register.
@@ -115,6 +137,9 @@ async fn every_answer_is_guarded() {
         ("/metrics", 200, "application/openmetrics-text; version=1.0.0; charset=utf-8"),
         ("/nothing", 404, "text/plain; charset=utf-8"),
         ("/api/v1/status/", 404, "text/plain; charset=utf-8"),
+        ("/api/v1/history", 404, "text/plain; charset=utf-8"),
+        ("/api/v1/clients/", 400, "text/plain; charset=utf-8"),
+        ("/api/v1/clients/10.0.0.1", 404, "text/plain; charset=utf-8"),
     ] {
         let (head, body) = get(&board, target).await;
         assert_eq!(status_of(&head), status, "{target}");
@@ -125,6 +150,7 @@ async fn every_answer_is_guarded() {
             "content-security-policy: default-src 'self'",
             "x-content-type-options: nosniff",
             "x-frame-options: deny",
+            "referrer-policy: no-referrer",
         ] {
             assert!(head.contains(field), "{target}: {field} not in {head}");
         }
@@ -154,6 +180,36 @@ async fn other_methods_are_not_served() {
     let (head, body) = ask(&board, "HEAD", "/", "localhost").await;
     assert_eq!(status_of(&head), 200);
     assert!(body.is_empty() && !head.contains("content-length: 0"));
+}
+
+#[tokio::test]
+async fn the_history_is_that_of_the_board() {
+    let board = start_with(|board| board.history = Arc::new(|since| json!({ "since": since }))).await;
+    for (target, expected) in [
+        ("/api/v1/history", json!({ "since": null })),
+        ("/api/v1/history?since=1600000000", json!({ "since": 1_600_000_000 })),
+        ("/api/v1/history?x&since=0", json!({ "since": 0 })),
+    ] {
+        let (head, body) = get(&board, target).await;
+        assert!(head.contains("\r\ncontent-type: application/json"), "{head}");
+        assert_eq!(serde_json::from_str::<Value>(&body).unwrap(), expected, "{target}");
+    }
+    for since in ["", "x", "-1", "1.5", "99999999999999999999", "%31"] {
+        let (head, _) = get(&board, &format!("/api/v1/history?since={since}")).await;
+        assert_eq!(status_of(&head), 400, "{since}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_head_is_not_waited_for() {
+    let board = start().await;
+    for begun in ["", "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: "] {
+        let mut stream = connect(&board).await;
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap_or_default();
+        assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 408 "), "{}", answer.escape_ascii());
+    }
 }
 
 #[tokio::test]

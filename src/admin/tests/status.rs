@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use super::super::Board;
-use super::{fence, get, start};
+use super::{fence, get, start, start_with};
 use crate::config::Settings;
 use crate::config::settings::{self, GuardMode, StallChoice};
 use crate::guard::fence::{Backend, Row};
@@ -50,7 +50,9 @@ async fn the_status_has_its_shape() {
     assert_eq!(status["traffic"]["outcomes"]["request"]["forwarded"], 0);
     assert_eq!(status["traffic"]["refusals"]["self_target"], 0);
     assert_eq!(status["traffic"]["bytes"]["to_upstream"], 0);
-    assert!(status.get("alarms").is_none(), "it is not built");
+    assert!(status.get("alarms").is_none(), "nothing looks for them");
+    let watched = start_with(|board| board.alarms = Arc::new(|| json!([{ "id": "slab" }]))).await;
+    assert_eq!(json(&watched).await["alarms"], json!([{ "id": "slab" }]));
 
     board.kernel.store(Some(Arc::new(KernelView {
         slab: vec![("TCP", Slab { objects: 3, bytes: 4 })],
@@ -206,7 +208,10 @@ async fn pressure_fences_and_the_guard_are_told() {
     assert_eq!(guard["fence"], json!({ "backend": null, "why_not": [] }));
     assert_eq!(guard["holds"], json!({ "open": 0, "bytes": 0, "budget": 4 << 20, "turned_away": 0 }));
     assert_eq!(guard["observed"], json!({ "stalls": 0, "fences": 0 }));
-    assert_eq!(guard["changes"], "with the token");
+    assert_eq!((&guard["changes"], &guard["reading"]), (&"with the token".into(), &"for all of allow".into()));
+    // The connection that asks.
+    assert_eq!(guard["limits"]["admin_connections"], json!({ "limit": 64, "used": 1 }));
+    assert_eq!(guard["limits"]["admin_listeners"], json!({ "limit": 128, "used": 0 }));
     assert_eq!(guard["limits"]["dns_lookups"], json!({ "limit": 512, "used": null }));
     assert_eq!(guard["limits"]["client_request_rate"], json!({ "limit": 1_000, "burst": 4_000, "used": 0 }));
 

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::keys::{KEYS, NOT_BUILT, SECTIONS};
 use super::settings::{AccessFormat, AccessTarget, HostName, Ports, Rate};
-use super::{Problems, Settings, file, print, restart_keys};
+use super::{Problems, Settings, file, print, restart_keys, warnings};
 
 fn told(text: &str) -> Vec<String> {
     match Settings::from_toml(text) {
@@ -171,7 +171,7 @@ fn restart_keys_name_what_changed() {
     assert!(changed("[timeouts]\nhead = '1s'\n[clients]\nallow = ['::/0']\n[log]\nlevel = 'off'").is_empty());
     let all = changed(
         "[[listener]]\naddress = '127.0.0.1:1'\n[runtime]\nworkers = 200\nuser = 'root'\n\
-         [admin]\naddress = '127.0.0.1:2'\ntoken-file = ''\n\
+         [admin]\naddress = '127.0.0.1:2'\ntoken-file = ''\nread-token-file = '/x'\n\
          [guard]\nfence = 'off'\n[log]\naccess = '-'\naccess-format = 'json'",
     );
     let listed: Vec<_> =
@@ -183,11 +183,40 @@ fn restart_keys_name_what_changed() {
         "runtime.user",
         "admin.address",
         "admin.token-file",
+        "admin.read-token-file",
         "guard.fence",
         "log.access",
         "log.access-format",
     ];
     assert_eq!(all, expected);
+}
+
+#[test]
+fn what_the_lan_may_see_without_a_token_is_warned_of() {
+    let warned = |text: &str| {
+        let settings = Settings::from_toml(text).unwrap();
+        warnings(&settings).iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let lan = "[admin]\naddress = '10.115.5.2:9128'\nallow = ['127.0.0.0/8', '10.115.5.0/24', 'fd00::/8']\n";
+    assert_eq!(
+        warned(lan),
+        [
+            "admin.allow = 10.115.5.0/24, fd00::/8: may see everything at 10.115.5.2:9128 without a token, samples of requests \
+             included; name a file in admin.read-token-file, and the token that is made there is asked for"
+        ]
+    );
+    let all = "[admin]\naddress = '[::]:9128'\nallow = ['::/0', '0.0.0.0/0']";
+    assert_eq!(warned(all).len(), 1);
+    for calm in [
+        "",
+        &format!("{lan}read-token-file = '/etc/floodgate/read'"),
+        // Nobody but this box can come.
+        "[admin]\nallow = ['127.0.0.0/8', '10.0.0.0/8']",
+        "[admin]\naddress = '0.0.0.0:9128'",
+        "[admin]\naddress = '[::1]:9128'\nallow = ['::1', '10.0.0.0/8', '127.0.0.1']",
+    ] {
+        assert!(warned(calm).is_empty(), "{calm}");
+    }
 }
 
 proptest! {

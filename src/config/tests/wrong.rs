@@ -114,6 +114,18 @@ const WRONG: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "[admin]\nread-token-file = 'auto'",
+        &[
+            "line 2: admin.read-token-file = 'auto': is not the absolute path of a file; write a path that begins with /, or \"\" for none",
+        ],
+    ),
+    (
+        "[admin]\ntoken-file = '/a/token'\nread-token-file = '/a/token'",
+        &[
+            "line 3: admin.read-token-file = \"/a/token\": is admin.token-file too: whoever may see could change things; name another file, which is made",
+        ],
+    ),
+    (
         "[[listener]]\naddress = '127.0.0.1:1'\nmode = 'tproxy'",
         &["line 3: listener[0].mode = 'tproxy': transparent modes are not built in this version; write \"explicit\""],
     ),

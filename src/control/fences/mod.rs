@@ -20,11 +20,12 @@ use builder::{Answer, Builder, Link, Order};
 
 use crate::config::Settings;
 use crate::config::settings::{FenceChoice, GuardMode, LadderMode};
-use crate::guard::clients::{Client, Rates};
+use crate::guard::clients::{Client, Rates, detail};
 use crate::guard::fence::book::{Act, Circumstances, Event, Judgement, Offence};
 use crate::guard::fence::{Backend, FenceBook, Terms};
 use crate::guard::{Guard, Moment};
 use crate::kernel::fence::{Change, Choice, Listening, Mode, probe};
+use crate::net::ClientKey;
 use crate::net::own::OwnAddresses;
 use crate::proxy::Shared;
 
@@ -146,6 +147,7 @@ impl Fences {
         );
         for event in &events {
             tell(event);
+            remember(event, guard, now);
             if matches!(event, Event::WouldFence(_)) {
                 guard.fences.observed.fetch_add(1, Relaxed);
             }
@@ -253,6 +255,19 @@ fn tell(event: &Event) {
         Event::Full { waiting, places } => {
             warn!(waiting, places, "more clients storm than may be fenced: the worst are, the others are stalled");
         }
+    }
+}
+
+/// Writes down what was done with whom, where clients are known in detail.
+fn remember(event: &Event, guard: &Guard, now: Moment) {
+    let acted = |client: &ClientKey, act| guard.book.acted(*client, act, now);
+    match event {
+        Event::Fenced(offence) => acted(&offence.client, detail::Act::Fenced(offence.reason)),
+        Event::HalfOpened { client, .. } => acted(client, detail::Act::HalfOpened),
+        Event::ShutAgain { client, .. } => acted(client, detail::Act::FencedAgain),
+        Event::Released { client, why, .. } => acted(client, detail::Act::Released(*why)),
+        Event::InVain { clients, .. } => clients.iter().for_each(|client| acted(client, detail::Act::FencedInVain)),
+        Event::WouldFence(_) | Event::Full { .. } => {}
     }
 }
 

@@ -13,6 +13,8 @@ use super::{FenceThread, Fences, Ready, never};
 use crate::config::Settings;
 use crate::config::settings::{FenceChoice, GuardMode, LadderMode};
 use crate::guard::clients::Rates;
+use crate::guard::clients::detail::Act;
+use crate::guard::fence::book::Why;
 use crate::guard::fence::{Backend, Terms};
 use crate::guard::ladder::Class;
 use crate::guard::{Guard, Moment};
@@ -196,6 +198,22 @@ fn who_storms_is_kept_out_in_the_kernel_and_let_in_again() {
     control.until("released", &[], |fenced, kernel| fenced.is_empty() && kernel.members.is_empty());
     assert_eq!(control.guard.fences.syns.load(Relaxed), 70);
     assert_eq!(control.kernel.lock().built, 1);
+}
+
+#[test]
+fn what_was_done_is_written_down_where_clients_are_known_in_detail() {
+    let mut control = Control::new();
+    let key = ClientKey::new(STORM[0].parse().unwrap());
+    let client = control.guard.book.find(key, Moment::from_millis(control.now));
+    for _ in 0..20 {
+        client.refused(Class::SelfTarget, Moment::from_millis(control.now));
+    }
+    control.until("fenced", &STORM, |fenced, kernel| fenced == STORM && is_shut(kernel));
+    control.until("released", &[], |fenced, _| fenced.is_empty());
+    let acts: Vec<_> = client.detail().unwrap().acts.into_iter().map(|(_, act)| act).collect();
+    let expected =
+        [Act::Stalled(Class::SelfTarget), Act::Fenced(Class::SelfTarget), Act::HalfOpened, Act::Released(Why::Quiet)];
+    assert_eq!(acts, expected);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::Common;
-use super::detail::{Detail, Seen};
+use super::detail::{Act, Detail, Seen};
 use crate::guard::Moment;
 use crate::guard::ladder::{Class, FORGIVEN, Ladder, QUIET, Reaction};
 use crate::http1::target::Host;
@@ -63,6 +63,30 @@ pub struct Rates {
     pub progress: Option<Moment>,
     /// Since when it is stalled for something that it may be fenced for.
     pub stalled: Option<(Class, Moment)>,
+}
+
+/// Where a client stands in one class.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rung {
+    /// Which.
+    pub class: Class,
+    /// Its refusals in it since the client is known.
+    pub refusals: u32,
+    /// The last of them.
+    pub last: Option<Moment>,
+    /// It is stalled in it.
+    pub stalled: Option<Stalled>,
+}
+
+/// How long it is not answered.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Stalled {
+    /// Since when.
+    pub since: Moment,
+    /// When that is forgotten, if nothing more is refused.
+    pub until: Moment,
+    /// From when on one of its refusals is answered, to see whether it still storms.
+    pub trial: Moment,
 }
 
 #[derive(Debug, Default)]
@@ -176,11 +200,14 @@ impl Client {
         let reaction =
             ladders.get_mut(class.index()).map_or(Reaction::Answer, |ladder| ladder.refused(now, class.climbs()));
         self.sent_away.store(now.millis().saturating_add(1), Relaxed);
-        let lasts = if matches!(reaction, Reaction::Stall(_)) {
+        let lasts = if let Reaction::Stall(row) = reaction {
             self.stalled.fetch_add(1, Relaxed);
             let mut detail = self.detail.lock();
             if detail.is_none() {
                 *detail = self.common.details.begin();
+            }
+            if let Some(detail) = detail.as_mut().filter(|_| row == 0) {
+                detail.seen.acted(Act::Stalled(class), now);
             }
             QUIET
         } else {
@@ -209,6 +236,13 @@ impl Client {
         }
     }
 
+    /// Something was done with it. Kept for clients with detail.
+    pub fn acted(&self, act: Act, now: Moment) {
+        if let Some(detail) = &mut *self.detail.lock() {
+            detail.seen.acted(act, now);
+        }
+    }
+
     /// What is known of it in detail, if it has climbed a ladder.
     pub fn detail(&self) -> Option<Seen> {
         self.detail.lock().as_ref().map(|detail| detail.seen.clone())
@@ -222,6 +256,19 @@ impl Client {
     /// Refusals that its ladders wanted stalled.
     pub fn stalled(&self) -> u32 {
         self.stalled.load(Relaxed)
+    }
+
+    /// Where it stands in each class.
+    pub fn rungs(&self, now: Moment) -> [Rung; Class::COUNT] {
+        let ladders = self.ladders.lock();
+        Class::ALL.map(|class| {
+            let ladder = ladders.as_ref().and_then(|ladders| ladders.get(class.index()));
+            let stalled = ladder.and_then(|ladder| {
+                let (since, until, trial) = (ladder.stalled_since(now)?, ladder.until()?, ladder.next_trial()?);
+                Some(Stalled { since, until, trial })
+            });
+            Rung { class, refusals: self.refusals(class), last: ladder.and_then(Ladder::last), stalled }
+        })
     }
 
     /// The classes it is stalled in, and since when.

@@ -3,15 +3,22 @@
 //! Owns: [`Details`], the places for it. Called by: the client book. Never: keeps more than [`DETAILED`], or anything of a
 //! client that is forgotten.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use crate::guard::Moment;
+use crate::guard::fence::book::Why;
+use crate::guard::ladder::Class;
 use crate::http1::target::Host;
 
 /// Clients with detail. The 257th that storms is counted and stalled like the others, and it is counted that no more is
-/// known of it. A client's detail is about 250 bytes, its request line at most 256 more: 128 KiB in all.
+/// known of it. A client's detail is about 280 bytes, its request line at most 256 more, and what was done with it 256:
+/// 200 KiB in all.
 pub const DETAILED: usize = 256;
+/// What was done with a client: the latest so many times.
+pub const ACTS: usize = 16;
 /// Destinations kept by name; the others a client fails on are counted together.
 pub const DESTINATIONS: usize = 4;
 /// Upper bounds of the reaction gaps, in milliseconds; the last bucket has none. A machine is back within the first two, a
@@ -60,6 +67,23 @@ impl Drop for Detail {
     }
 }
 
+/// What the guard did with a client.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Act {
+    /// What is refused to it in this class is not answered any more.
+    Stalled(Class),
+    /// It is kept out in the kernel, for what it did in this class.
+    Fenced(Class),
+    /// Some of its connections are let in, to see whether it still storms.
+    HalfOpened,
+    /// It did.
+    FencedAgain,
+    /// It was let in.
+    Released(Why),
+    /// It was let in, since keeping it out made no difference.
+    FencedInVain,
+}
+
 /// What has been seen of a client since it first climbed a ladder.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Seen {
@@ -71,9 +95,18 @@ pub struct Seen {
     pub destinations: [Option<(Host, u16, u32)>; DESTINATIONS],
     /// How often it failed on others.
     pub others: u32,
+    /// What was done with it, the latest [`ACTS`] times.
+    pub acts: VecDeque<(Moment, Act)>,
 }
 
 impl Seen {
+    pub(super) fn acted(&mut self, act: Act, now: Moment) {
+        if self.acts.len() >= ACTS {
+            self.acts.pop_front();
+        }
+        self.acts.push_back((now, act));
+    }
+
     pub(super) fn came_back(&mut self, after: Duration) {
         let bucket = GAPS.iter().position(|bound| after < Duration::from_millis(*bound)).unwrap_or(GAPS.len());
         if let Some(count) = self.gaps.get_mut(bucket) {

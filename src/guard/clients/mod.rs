@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 
-pub use client::{Client, Place, Rates, Seat};
-use detail::Details;
+pub use client::{Client, Place, Rates, Rung, Seat, Stalled};
+use detail::{Act, Details};
 
 use super::Moment;
 use crate::net::ClientKey;
@@ -169,6 +169,13 @@ impl ClientBook {
     pub fn sample(&self, key: ClientKey, line: &[u8]) {
         if let Some(client) = self.clients.get(&key) {
             client.sample(line);
+        }
+    }
+
+    /// Something was done with this client, for its detail if it has any.
+    pub fn acted(&self, key: ClientKey, act: Act, now: Moment) {
+        if let Some(client) = self.clients.get(&key) {
+            client.acted(act, now);
         }
     }
 

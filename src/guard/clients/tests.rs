@@ -1,7 +1,8 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
-use super::detail::DETAILED;
-use super::{ClientBook, SITE, STRANGERS};
+use super::detail::{Act, DETAILED};
+use super::{ClientBook, SITE, STRANGERS, Stalled};
 use crate::guard::Moment;
 use crate::guard::ladder::{Class, Reaction};
 use crate::http1::target::Host;
@@ -104,6 +105,35 @@ fn a_client_is_stalled_in_one_class_and_not_in_another() {
     assert_eq!(client.refused(Class::Denied, START), Reaction::Answer);
     assert_eq!(client.stalled_in(START), [(Class::SelfTarget, START)]);
     assert_eq!((client.refusals(Class::SelfTarget), client.stalled()), (100, 91));
+    let [own, malformed, ..] = client.rungs(START);
+    let minute = START.after(Duration::from_mins(1));
+    assert_eq!(own.stalled, Some(Stalled { since: START, until: minute, trial: minute }));
+    assert_eq!((own.class, own.refusals, own.last), (Class::SelfTarget, 100, Some(START)));
+    assert_eq!(
+        (malformed.class, malformed.refusals, malformed.last, malformed.stalled),
+        (Class::Malformed, 0, None, None)
+    );
+    assert!(client.rungs(minute).iter().all(|rung| rung.stalled.is_none()), "it is quiet");
+}
+
+#[test]
+fn of_what_was_done_the_latest_is_kept() {
+    let book = ClientBook::new(10);
+    let acts = |n: u32| book.known(v4(n)).unwrap().detail().map(|seen| seen.acts);
+    drop(book.find(v4(2), START));
+    book.acted(v4(2), Act::HalfOpened, START);
+    book.acted(v4(3), Act::HalfOpened, START);
+    assert_eq!(acts(2), None, "it never climbed");
+    let client = book.find(v4(1), START);
+    for _ in 0..30 {
+        client.refused(Class::SelfTarget, START);
+    }
+    assert_eq!(acts(1).unwrap(), [(START, Act::Stalled(Class::SelfTarget))], "once, and not for each that is stalled");
+    for ms in 1..100 {
+        book.acted(v4(1), Act::FencedAgain, Moment::from_millis(ms));
+    }
+    let kept: Vec<_> = acts(1).unwrap().into_iter().map(|(at, _)| at.millis()).collect();
+    assert_eq!(kept, (84..100).collect::<Vec<_>>());
 }
 
 #[test]

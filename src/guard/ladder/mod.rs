@@ -183,6 +183,16 @@ impl Ladder {
         self.stalled.filter(|_| heard)
     }
 
+    /// When that is forgotten, if nothing more is refused.
+    pub fn until(&self) -> Option<Moment> {
+        self.last.map(|last| last.after(QUIET))
+    }
+
+    /// From when on one of its refusals is answered, to see whether it still storms, if it is stalled.
+    pub fn next_trial(&self) -> Option<Moment> {
+        self.stalled.map(|_| self.trial.after(self.patience()))
+    }
+
     /// When it was last refused.
     pub fn last(&self) -> Option<Moment> {
         self.last
