@@ -64,6 +64,11 @@ fn segments() {
     all_hold("streams", properties::streams::holds);
 }
 
+#[test]
+fn pages() {
+    all_hold("pages", properties::pages::holds);
+}
+
 /// The oracle of the policy reads numbers as this system's resolver does, which is asked nothing that is not a number.
 #[test]
 fn numbers_are_addresses_to_the_oracle_as_to_the_system() {

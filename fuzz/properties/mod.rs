@@ -8,6 +8,7 @@ pub mod chunked;
 pub mod codec;
 pub mod head;
 mod oracle;
+pub mod pages;
 pub mod policy;
 mod rule;
 pub mod streams;

@@ -1,6 +1,7 @@
 //! What the operator sees of a storm, and who may change something.
 
 use std::fs;
+use std::io::Read;
 use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt;
 
@@ -137,4 +138,34 @@ fn without_a_token_nothing_can_be_changed_and_everything_be_seen() {
     let status = rig.status();
     let why = status["guard"]["changes"].as_str().unwrap();
     assert!(why.starts_with("off: ") && why.contains("chmod 600"), "{why}");
+}
+
+#[test]
+fn the_token_for_reading_is_made_and_this_box_needs_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("read-token");
+    let text = format!(
+        "[[listener]]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\ntoken-file = \"\"\nread-token-file = '{}'\n",
+        file.display()
+    );
+    let gateway = floodgate::gateway::Gateway::start(floodgate::config::Settings::from_toml(&text).unwrap()).unwrap();
+    let rig = Rig { proxy: gateway.listeners[0], gateway, folder };
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::read_to_string(&file).unwrap().trim().len(), 64);
+    assert_eq!(rig.status()["guard"]["reading"], "with the token");
+}
+
+#[test]
+fn dashboards_see_the_end_come() {
+    let rig = Rig::new(&[]);
+    let host = rig.gateway.admin;
+    let mut listens = Client::connect(host);
+    listens.send(format!("GET /api/v1/events HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+    assert!(listens.head().starts_with("HTTP/1.1 200 "));
+    // Until it has its first event.
+    let mut byte = [0];
+    listens.0.read_exact(&mut byte).unwrap();
+    assert_eq!(rig.gateway.drain(|| false), 0);
+    let rest = listens.read_to_end();
+    assert!(rest.contains("\nevent: status\n") && rest.ends_with("\r\n0\r\n\r\n"), "{rest}");
 }

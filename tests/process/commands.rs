@@ -22,6 +22,18 @@ fn the_printed_configuration_passes_the_check() {
 }
 
 #[test]
+fn check_warns_of_what_works_and_is_seldom_meant() {
+    let lan = "[admin]\naddress = '10.115.5.2:9128'\nallow = ['127.0.0.0/8', '10.115.5.0/24']\n";
+    let check = |text: &str| told(&command(["check", "--config", "/dev/stdin"], text.as_bytes()));
+    let (code, stdout, stderr) = check(lan);
+    assert_eq!((code, &*stderr), (0, ""));
+    let lines: Vec<_> = stdout.lines().collect();
+    assert!(lines[0].starts_with("warning: admin.allow = 10.115.5.0/24: may see everything"), "{stdout}");
+    assert_eq!(lines[1..], ["ok"]);
+    assert_eq!(check(&format!("{lan}read-token-file = '/etc/floodgate/read'\n")).1, "ok\n");
+}
+
+#[test]
 fn check_tells_everything_at_once() {
     let wrong = b"[[listener]]\naddress = '127.0.0.1'\nmode = 'tproxy'\n[alarm]\nmode = 'enforce'\n\
         [limits]\nconnections = 0\nhead-siez = '16KiB'\n[upstream]\nparent = 'http://10.0.0.1:3128'\n";

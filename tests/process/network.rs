@@ -1,11 +1,14 @@
 //! A network of its own for the gateway, in which addresses and routes change while it runs.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
+
+use socket2::{Domain, Socket, Type};
 
 use crate::rig::{BINARY, Client, Floodgate, eventually, in_a_network_of_its_own};
 
@@ -119,5 +122,46 @@ fn a_local_route_is_known_whatever_the_source_address_is() {
         is_refused(&gateway(""), "198.18.6.7");
         is_refused(&gateway(""), "[2a00:5::7]");
         assert_eq!(received.load(Relaxed), 0, "nothing of a refused request is passed on");
+    });
+}
+
+/// Two addresses of one interface are two hosts to the admin: only what comes from its own address is this box.
+#[test]
+fn the_lan_shows_a_token_to_the_admin_and_this_box_does_not() {
+    in_a_network_of_its_own(|| {
+        ip("address add 198.18.7.8/32 dev lo");
+        ip("address add 198.18.7.9/32 dev lo");
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("read-token");
+        let config = format!(
+            "[[listener]]\naddress = '127.0.0.1:0'\n[admin]\naddress = '198.18.7.9:0'\n\
+             allow = ['198.18.7.0/24']\nread-token-file = '{}'\n",
+            file.display()
+        );
+        let floodgate = Floodgate::with(&config, Command::new(BINARY));
+        let token = fs::read_to_string(&file).unwrap();
+        let ask = |from: [u8; 4], path: &str, fields: &str| {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
+            socket.connect(&floodgate.admin.into()).unwrap();
+            let mut client = Client(socket.into());
+            let host = floodgate.admin;
+            client.send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{fields}\r\n"));
+            client.rest()
+        };
+        let (here, there) = ([198, 18, 7, 9], [198, 18, 7, 8]);
+        let status = |answer: String| answer.split(' ').nth(1).unwrap().to_owned();
+        let bearer = format!("Authorization: Bearer {}\r\n", token.trim());
+        assert_eq!(status(ask(here, "/api/v1/status", "")), "200");
+        assert_eq!(status(ask(there, "/api/v1/status", "")), "401");
+        assert_eq!(status(ask(there, "/healthz", "")), "200");
+        assert_eq!(status(ask(there, "/api/v1/status", &bearer)), "200");
+        let welcome = ask(there, &format!("/?token={}", token.trim()), "");
+        let cookie = welcome.lines().find_map(|line| line.strip_prefix("set-cookie: ")?.split(';').next());
+        let cookie = format!("Cookie: {}\r\n", cookie.unwrap());
+        assert_eq!(status(ask(there, "/api/v1/status", &cookie)), "200");
+        // Neither the log nor an answer holds what opens it.
+        let page = ask(here, "/api/v1/status", "") + &floodgate.said("").join("\n");
+        assert!(!page.contains(token.trim()) && !page.contains(cookie.trim()), "{page}");
     });
 }
