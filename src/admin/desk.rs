@@ -73,7 +73,7 @@ impl Desk {
         status::status(self).to_string()
     }
 
-    /// The metrics, as OpenMetrics; empty if they cannot be written.
+    /// The metrics, as `OpenMetrics`; empty if they cannot be written.
     pub fn metrics(&self) -> String {
         let mut text = String::with_capacity(32 << 10);
         prometheus_client::encoding::text::encode(&mut text, &self.registry).map(|()| text).unwrap_or_default()
@@ -100,7 +100,7 @@ impl Desk {
                 "This host name is not accepted. Add it to hosts of [admin] in the configuration.\n",
             );
         }
-        if let Err(answer) = self.readers.judge(&self.board, visitor, &request) {
+        if let Some(answer) = self.readers.judge(&self.board, visitor, &request) {
             return answer;
         }
         if request.uri().path() == RELEASE {
@@ -147,7 +147,7 @@ impl Desk {
         let Ok(since) = parameter(query, "since").map(u64::from_str).transpose() else {
             return line(StatusCode::BAD_REQUEST, "since is no time: whole seconds since 1970.\n");
         };
-        match self.history.get(since, || written((self.board.history)(since))) {
+        match self.history.get(since, || written(&(self.board.history)(since))) {
             Some(document) if document.is_empty() => line(StatusCode::NOT_FOUND, "No history is kept.\n"),
             Some(document) => json(document),
             None => busy(),
@@ -159,7 +159,8 @@ impl Desk {
             let why = "This is no client: an IPv4 address, an IPv6 address or its /64, such as 10.0.0.1 or 2001:db8::%2F64.\n";
             return line(StatusCode::BAD_REQUEST, why);
         };
-        match self.clients.get(client, || status::client(&self.board, client).map_or_else(Bytes::new, written)) {
+        match self.clients.get(client, || status::client(&self.board, client).as_ref().map_or_else(Bytes::new, written))
+        {
             Some(document) if document.is_empty() => line(
                 StatusCode::NOT_FOUND,
                 format!("Nothing is known of {client}: it has nothing open, and was not refused lately.\n"),
@@ -201,7 +202,7 @@ fn busy() -> Answer {
 }
 
 /// A JSON document; nothing for null.
-fn written(value: serde_json::Value) -> Bytes {
+fn written(value: &serde_json::Value) -> Bytes {
     if value.is_null() { Bytes::new() } else { value.to_string().into() }
 }
 

@@ -52,27 +52,25 @@ impl Readers {
         }
     }
 
-    /// Lets it pass, or says what it gets instead.
-    pub(super) fn judge<B>(&self, board: &Board, visitor: &Visitor, request: &Request<B>) -> Result<(), Answer> {
-        let Some(token) = &board.read_token else {
-            return Ok(());
-        };
+    /// What a request gets instead of what it asks for; nothing if it may see that.
+    pub(super) fn judge<B>(&self, board: &Board, visitor: &Visitor, request: &Request<B>) -> Option<Answer> {
+        let token = board.read_token.as_ref()?;
         if visitor.is_here() || matches!(request.uri().path(), "/healthz" | "/readyz") {
-            return Ok(());
+            return None;
         }
         let token = token.as_ref().ok();
         let shown = shown(request);
         if self.cookie.as_ref().is_some_and(|cookie| has(request.headers(), cookie)) {
             // Not a guess: nobody comes upon 256 bits.
-            return if shown.is_some_and(|shown| shown.in_address) { Err(home()) } else { Ok(()) };
+            return shown.filter(|shown| shown.in_address).map(|_| home());
         }
         let Some(shown) = shown else {
-            return Err(denied(token.is_some(), CHALLENGE));
+            return Some(denied(token.is_some(), CHALLENGE));
         };
         let mut guesses = self.guesses.lock();
         if !guesses.has(GUESS, Instant::now()) {
             self.turned_away.credentials.fetch_add(1, Relaxed);
-            return Err(later(StatusCode::TOO_MANY_REQUESTS, "Too many wrong tokens.\n"));
+            return Some(later(StatusCode::TOO_MANY_REQUESTS, "Too many wrong tokens.\n"));
         }
         let right = [token, board.token.as_ref().ok()].into_iter().flatten().any(|token| token.is(&shown.token));
         match &self.cookie {
@@ -80,10 +78,10 @@ impl Readers {
                 guesses.spend(GUESS);
                 self.turned_away.credentials.fetch_add(1, Relaxed);
                 tracing::debug!(peer = %visitor.peer, "admin: a wrong token");
-                Err(denied(token.is_some(), WRONG))
+                Some(denied(token.is_some(), WRONG))
             }
-            Some(cookie) if shown.in_address => Err(welcome(cookie)),
-            _ => Ok(()),
+            Some(cookie) if shown.in_address => Some(welcome(cookie)),
+            _ => None,
         }
     }
 }
