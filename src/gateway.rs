@@ -12,18 +12,18 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use rustix::process::geteuid;
-use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use crate::admin::token::{self, Token};
 use crate::admin::{self, Board, Limit};
+use crate::alarm::book::Register;
 use crate::config::Settings;
 use crate::config::settings::{AccessTarget, Admin, TokenFile};
 use crate::control;
+use crate::control::alarms::Alarms;
 use crate::control::fences::{self, FenceThread};
-use crate::guard::fence::Register;
 use crate::guard::pressure::Pressure;
 use crate::guard::{Capacity, Guard, Limiter};
 use crate::kernel::conntrack::Forgetter;
@@ -54,6 +54,7 @@ pub struct Gateway {
     pub counters: Arc<Counters>,
     shared: Arc<Shared>,
     settings: Arc<ArcSwap<Settings>>,
+    alarms: Arc<Register>,
     threads: Vec<Thread>,
     fence: Option<FenceThread>,
 }
@@ -194,6 +195,7 @@ impl Gateway {
             counters,
             shared,
             settings: Arc::new(ArcSwap::new(settings)),
+            alarms: Arc::default(),
             threads: Vec::new(),
             fence: None,
         };
@@ -246,10 +248,11 @@ impl Gateway {
             runtime.spawn(control::memory::run(shared, listeners));
         })?;
         let shared = Arc::clone(&self.shared);
+        let alarms = Alarms::new(Arc::clone(&self.alarms), None);
         self.start_thread("control".to_owned(), move |runtime| {
             let _entered = runtime.enter();
             let events = Arc::clone(&board.events);
-            tokio::spawn(control::run(Arc::clone(&shared), kernel, sources, fences, Arc::clone(&events)));
+            tokio::spawn(control::run(Arc::clone(&shared), kernel, sources, fences, Arc::clone(&events), alarms));
             let drains = Arc::clone(&shared);
             tokio::spawn(async move {
                 drains.drain.wait().await;
@@ -269,7 +272,7 @@ impl Gateway {
 
     fn board(&self, kernel: Arc<ArcSwapOption<KernelView>>, tokens: Tokens) -> Board {
         let (shared, limits) = (Arc::clone(&self.shared), Arc::clone(&self.shared));
-        let memory = Arc::clone(&self.shared.guard);
+        let (memory, past) = (Arc::clone(&self.shared.guard), Arc::clone(&self.shared));
         Board {
             counters: Arc::clone(&self.counters),
             kernel,
@@ -284,8 +287,8 @@ impl Gateway {
             token: tokens.change,
             read_token: tokens.read,
             events: Arc::default(),
-            history: Arc::new(|_| Value::Null),
-            alarms: Arc::new(|| Value::Null),
+            history: Arc::new(move |since| past.history.lock().to_json(since)),
+            alarms: Arc::clone(&self.alarms),
             kernel_bytes: Arc::new(move |client| memory.memory.of(client, memory.clock.now())),
             limits: Arc::new(move || {
                 let rules = limits.rules.load();
@@ -334,6 +337,7 @@ impl Gateway {
         self.shared.rules.store(Arc::new(rules));
         self.settings.store(settings);
         self.counters.reloads_applied.fetch_add(1, Relaxed);
+        self.alarms.reload.store(None);
         Ok(())
     }
 
@@ -343,13 +347,14 @@ impl Gateway {
     }
 
     /// Who is kept out in the kernel.
-    pub fn fences(&self) -> &Register {
+    pub fn fences(&self) -> &crate::guard::fence::Register {
         &self.shared.guard.fences
     }
 
-    /// Counts a reload that was not applied.
-    pub fn reload_refused(&self) {
+    /// Counts a reload that was not applied, and remembers why until one is.
+    pub fn reload_refused(&self, file: &Path, why: &str) {
         self.counters.reloads_refused.fetch_add(1, Relaxed);
+        self.alarms.reload_failed(file, why);
     }
 
     /// The settings in force.

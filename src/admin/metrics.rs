@@ -16,6 +16,8 @@ use prometheus_client::metrics::MetricType;
 use super::Board;
 use super::desk::TurnedAway;
 use super::process::Process;
+use super::status::severity;
+use crate::alarm::{Alarm, Severity};
 use crate::kernel::view::{CpuShares, KernelView, TcpExt};
 use crate::outcome::{ConnectionEnd, Form, Reason, RequestEnd};
 use crate::telemetry::Direction;
@@ -49,6 +51,7 @@ impl Collector for Exporter {
         self.traffic(&mut page)?;
         self.gateway(&mut page)?;
         self.guard(&mut page)?;
+        self.alarms(&mut page)?;
         if let Some(kernel) = self.board.kernel.load_full() {
             kernel_memory(&kernel, &mut page)?;
             kernel_box(&kernel, &mut page)?;
@@ -265,6 +268,29 @@ impl Exporter {
                 ([("step", "stall")], guard.observed.load(Relaxed)),
                 ([("step", "fence")], guard.fences.observed.load(Relaxed)),
             ],
+        )
+    }
+
+    fn alarms(&self, page: &mut Page<'_, '_>) -> fmt::Result {
+        let alarms = &self.board.alarms;
+        let standing = alarms.standing.load();
+        let of = |severity| standing.iter().filter(|standing| standing.severity == severity).count() as u64;
+        page.gauges(
+            "floodgate_alarms_firing",
+            "Alarms that stand, silenced ones included; one for each subject",
+            [Severity::Info, Severity::Warning, Severity::Critical]
+                .map(|bad| ([("severity", severity(bad))], Some(of(bad)))),
+        )?;
+        page.counters(
+            "floodgate_alarms_total",
+            "Alarms that have begun; one for each subject",
+            Alarm::ALL.iter().map(|alarm| ([("alarm", alarm.label())], alarms.begun.get(alarm.index()))),
+        )?;
+        page.counter("floodgate_alarm_messages_total", "Messages of alarms made", &alarms.messages.load(Relaxed))?;
+        page.gauge(
+            "floodgate_alarm_messages_waiting",
+            "Messages of alarms that wait, since too many are made already or nobody takes them",
+            Some(alarms.waiting.load(Relaxed)),
         )
     }
 

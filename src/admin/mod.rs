@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use crate::alarm::book::Register;
 use crate::config::Settings;
 use crate::guard::Guard;
 use crate::kernel::view::KernelView;
@@ -73,6 +74,8 @@ pub struct Board {
     pub access: AccessLog,
     /// Clients, holds, pressure, fences.
     pub guard: Arc<Guard>,
+    /// Which alarms stand.
+    pub alarms: Arc<Register>,
     /// What a change must carry, or why nothing can be changed.
     pub token: Result<Token, String>,
     /// What whoever is not on this box must show to see anything, or why it cannot be used; `None` if it is not asked for.
@@ -81,8 +84,6 @@ pub struct Board {
     pub events: Arc<Events>,
     /// The last minutes as JSON, from this second since 1970 on or all of them; null if none are kept.
     pub history: Arc<dyn Fn(Option<u64>) -> Value + Send + Sync>,
-    /// The alarms that stand, as JSON; null if nothing looks for them.
-    pub alarms: Arc<dyn Fn() -> Value + Send + Sync>,
     /// Kernel memory of a client's sockets, in bytes, where it is known.
     pub kernel_bytes: Arc<dyn Fn(ClientKey) -> Option<u64> + Send + Sync>,
     /// Limits whose use the board cannot see by itself.

@@ -13,7 +13,7 @@ mod pcap;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -177,11 +177,12 @@ fn gateway(args: &RunArgs) -> ExitCode {
         tell(rights);
     }
     info!(listeners = ?gateway.listeners, admin = %gateway.admin, version = env!("CARGO_PKG_VERSION"), "ready");
+    let file = path.unwrap_or_else(|| Path::new(config::DEFAULT_PATH));
     let reload = || match config::load(path, &overrides) {
         Ok(settings) => {
             let restart = config::restart_keys(&gateway.settings(), &settings);
             if !restart.is_empty() {
-                gateway.reload_refused();
+                gateway.reload_refused(file, &format!("{} need a restart", restart.join(", ")));
                 error!(keys = ?restart, "configuration not reloaded: these keys need a restart; the old configuration stays");
                 return;
             }
@@ -192,13 +193,13 @@ fn gateway(args: &RunArgs) -> ExitCode {
                     info!("configuration reloaded");
                 }
                 Err(error) => {
-                    gateway.reload_refused();
+                    gateway.reload_refused(file, &error.to_string());
                     error!(%error, "configuration not reloaded; the old one stays");
                 }
             }
         }
         Err(error) => {
-            gateway.reload_refused();
+            gateway.reload_refused(file, &error.to_string());
             error!(%error, "configuration not reloaded; the old one stays");
         }
     };

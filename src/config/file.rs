@@ -9,13 +9,16 @@ use std::thread::available_parallelism;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::alarms;
 use super::check;
 use super::keys::{self, KEYS, Key, Listed, NOT_BUILT, SECTIONS};
 use super::kinds::{Found, Kind, not_expected};
 use super::problem::{Fault, MAX_PROBLEMS, Problem, Problems, shown};
 use super::settings::{
-    Admin, Clients, Destinations, Guard, HostName, Limits, Listener, Log, Own, Runtime, Settings, Timeouts, Upstream,
+    Admin, Alarm, Clients, Destinations, Guard, HostName, Limits, Listener, Log, Own, Runtime, Settings, Timeouts,
+    Upstream,
 };
+use crate::alarm::judge::Thresholds;
 use crate::guard::fence::Terms;
 
 /// At most so many listeners: each costs a socket and a task on every worker.
@@ -117,6 +120,7 @@ fn settings(file: &mut File<'_>) -> Settings {
         },
         timeouts: timeouts(file),
         upstream: upstream(file),
+        alarm: alarm(file),
         log: Log {
             access: file.read(&keys::ACCESS),
             access_format: file.read(&keys::ACCESS_FORMAT),
@@ -164,6 +168,17 @@ fn upstream(file: &mut File<'_>) -> Upstream {
         idle_connections: file.read(&keys::IDLE_CONNECTIONS),
         idle_per_host: file.read(&keys::IDLE_PER_HOST),
         idle_timeout: file.read(&keys::IDLE_TIMEOUT),
+    }
+}
+
+fn alarm(file: &mut File<'_>) -> Alarm {
+    let name = file.read(&keys::ALARM_NAME);
+    Alarm {
+        name: if name.is_empty() { alarms::host() } else { name },
+        language: file.read(&keys::ALARM_LANGUAGE),
+        window: file.read(&keys::ALARM_WINDOW),
+        silences: file.read(&keys::ALARM_SILENCE),
+        thresholds: Thresholds(file.read(&keys::ALARM_THRESHOLDS)),
     }
 }
 

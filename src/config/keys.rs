@@ -8,14 +8,15 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tracing::level_filters::LevelFilter;
 
-use super::hosts;
 use super::kinds::{Choice, Count, Kind, List, PortList, Size, Span, Text};
 use super::problem::Fault;
 use super::settings::{
-    AccessFormat, AccessTarget, DestinationRule, FenceChoice, GuardMode, HostName, HostPort, LadderMode, Rate,
-    Settings, StallChoice, TokenFile,
+    AccessFormat, AccessTarget, DestinationRule, FenceChoice, GuardMode, HostName, HostPort, LadderMode, Language,
+    Rate, Settings, StallChoice, TokenFile,
 };
-use super::units;
+use super::{alarms, hosts, units};
+use crate::alarm::judge::Threshold;
+use crate::alarm::silence::Silence;
 use crate::kernel::privilege::Account;
 
 /// A key and how its value is read.
@@ -78,11 +79,12 @@ pub(super) const SECTIONS: &[(&str, &str)] = &[
     ("guard", "What happens to clients that come back at once when they are refused: answer, stall, fence."),
     ("timeouts", "How long a client may take."),
     ("upstream", "Connections to destinations."),
+    ("alarm", "What is told, and where to."),
     ("log", "Access log and diagnostics."),
 ];
 
 /// Keys of later versions: an error that says so. An empty name stands for all of the table.
-pub(super) const NOT_BUILT: &[(&str, &str)] = &[("alarm", "")];
+pub(super) const NOT_BUILT: &[(&str, &str)] = &[("alarm", "webhook")];
 
 /// The addresses listened on if the file has no `[[listener]]`, as TOML.
 pub(super) const LISTENERS: [&str; 2] = [LISTENER_ADDRESS.row.default, r#""[::]:3128""#];
@@ -265,6 +267,27 @@ keys! {
     IDLE_PER_HOST: Count<usize> = ["upstream" "idle-per-host" = "64"] Count { min: 0, max: 65_536 };
     /// How long one is kept.
     IDLE_TIMEOUT: Span = ["upstream" "idle-timeout" = r#""15s""#] WAIT;
+
+    /// The name of this gateway in messages; "" is the name of the host.
+    ALARM_NAME: Text<String> = ["alarm" "name" = r#""""#]
+        Text { form: "a name such as \"gate-1\" or \"\"", parse: alarms::name };
+    /// The language of messages.
+    ALARM_LANGUAGE: Choice<Language> = ["alarm" "language" = r#""en""#]
+        Choice(&[("en", Language::English), ("zh", Language::Chinese)]);
+    /// What goes on is told once in so long, with how often it was counted. An event is over when it has not come back for
+    /// so long.
+    ALARM_WINDOW: Span = ["alarm" "window" = r#""5m""#] Span { min: Duration::from_secs(10), max: DAY };
+    /// When nothing is told: every day by the clock of this box, over midnight too, or once, in moments of RFC 3339. Behind
+    /// the time the ids of alarms; without one, all are meant. What still stands when it is over is told then.
+    ALARM_SILENCE: List<Silence> = ["alarm" "silence" = "[]"]
+        List {
+            form: "a list of times such as [\"02:00-04:30 io_wait cpu\", \"2027-01-01T22:00:00Z/2027-01-02T04:00:00Z\"]",
+            parse: alarms::silence,
+        };
+    /// Other lines than those of the catalogue, from which on something is an alarm: the id of an alarm and a number in its
+    /// unit, shares in percent too.
+    ALARM_THRESHOLDS: List<Threshold> = ["alarm" "thresholds" = "[]"]
+        List { form: "a list such as [\"error_ratio 10%\", \"latency 5\"]", parse: alarms::threshold };
 
     /// Access log: a file (reopened on SIGUSR1), "-" for standard output, "" for none.
     ACCESS: Text<AccessTarget> = ["log" "access" = r#""""#]

@@ -3,6 +3,7 @@
 //! Owns: the table of keys, [`settings::Settings`], the problems. Called by: the command line and the reload.
 //! Never: acts on a setting.
 
+mod alarms;
 mod check;
 mod file;
 mod hosts;

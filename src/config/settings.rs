@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::alarm::judge::Thresholds;
+use crate::alarm::silence::Silence;
 use crate::guard::fence::Terms;
-
 use crate::kernel::privilege::Account;
 
 /// Everything the operator can set, checked.
@@ -34,6 +35,8 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// `[upstream]`.
     pub upstream: Upstream,
+    /// `[alarm]`.
+    pub alarm: Alarm,
     /// `[log]`.
     pub log: Log,
 }
@@ -302,6 +305,31 @@ pub struct Upstream {
     pub idle_per_host: usize,
     /// `idle-timeout`: how long one is kept.
     pub idle_timeout: Duration,
+}
+
+/// `[alarm]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Alarm {
+    /// `name`: of this gateway; that of the host, if none is given.
+    pub name: String,
+    /// `language`.
+    pub language: Language,
+    /// `window`: what goes on is told once in it.
+    pub window: Duration,
+    /// `silence`.
+    pub silences: Vec<Silence>,
+    /// `thresholds`.
+    pub thresholds: Thresholds,
+}
+
+/// The language of a message.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Language {
+    /// English.
+    #[default]
+    English,
+    /// Chinese, simplified.
+    Chinese,
 }
 
 /// Format of an access-log line.

@@ -1,7 +1,9 @@
-//! The life of a second: read the kernel, judge who is to be fenced, say what was refused, forget who is gone.
+//! The life of a second: read the kernel, judge who is to be fenced, say what was refused and what is wrong, forget who is
+//! gone.
 //!
 //! Owns: the tick. Called by: the gateway, on the control thread. Never: waits for a connection, nor is waited for.
 
+pub(crate) mod alarms;
 pub(crate) mod fences;
 mod history;
 pub(crate) mod memory;
@@ -15,6 +17,7 @@ use arc_swap::ArcSwapOption;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
+use self::alarms::{Alarms, Ended};
 use self::fences::Fences;
 use self::history::Recorder;
 use crate::admin::Events;
@@ -23,6 +26,7 @@ use crate::kernel::view::{KernelView, Sources};
 use crate::proxy::Shared;
 use crate::telemetry::access_log::Record;
 use crate::telemetry::access_log::escape;
+use crate::telemetry::refusals::Aggregate;
 
 /// How often idle rate buckets are looked for, in ticks.
 const FORGET: u64 = 5;
@@ -34,25 +38,25 @@ pub(crate) async fn run(
     mut sources: Sources,
     mut fences: Fences,
     events: Arc<Events>,
+    mut alarms: Alarms,
 ) {
     let (mut said, mut watch, mut recorder) = (Said::default(), Watch::default(), Recorder::default());
     let mut clock = interval(Duration::from_secs(1));
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for tick in 1_u64.. {
         clock.tick().await;
-        let view = sources.read();
+        let view = Arc::new(sources.read());
         shared.lean_close.store(time_wait_is_short(&view), Relaxed);
         pressure::look(&shared, &view, &mut watch);
         recorder.tick(&shared, &view);
         said.absences(&view);
         said.accept_errors(shared.counters.accept_errors.load(Relaxed));
-        kernel.store(Some(Arc::new(view)));
+        kernel.store(Some(Arc::clone(&view)));
         let now = shared.guard.clock.now();
         shared.guard.book.tick(now, |client, rates| fences.see(client, rates));
         fences.tick(&shared, now);
-        report_refusals(&shared);
-        // For the alarms, which are not built yet: nothing of one second is told in the next.
-        drop(shared.errors.drain());
+        let refused = report_refusals(&shared);
+        alarms.tick(&shared, view, Ended { refused: &refused, failures: shared.errors.drain() }, &fences, now);
         events.tick();
         if tick.is_multiple_of(FORGET) {
             let rules = shared.rules.load();
@@ -69,8 +73,9 @@ fn time_wait_is_short(view: &KernelView) -> bool {
 
 /// One line per client, outcome and second in the log, which says how they were met; in the access log one for those who
 /// got an answer and one for those who did not.
-pub(crate) fn report_refusals(shared: &Shared) {
-    for refused in shared.refusals.drain() {
+pub(crate) fn report_refusals(shared: &Shared) -> Vec<Aggregate> {
+    let drained = shared.refusals.drain();
+    for refused in &drained {
         let [answered, held, dropped, reset] = refused.forms;
         shared.guard.book.sample(refused.client, &refused.sample);
         info!(
@@ -103,6 +108,7 @@ pub(crate) fn report_refusals(shared: &Shared) {
             }
         }
     }
+    drained
 }
 
 /// What has been said already, and is not said again.

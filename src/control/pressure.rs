@@ -21,7 +21,7 @@ pub(super) fn look(shared: &Shared, view: &KernelView, watch: &mut Watch) {
         connection_limit: shared.rules.load().settings.limits.connections.into(),
         backlog: ours(shared.accepting.load(Relaxed).saturating_mul(BACKLOG)),
         delay: pressure.take_delay(),
-        busiest: shared.loops.busiest().into(),
+        busiest: shared.loops.busiest().map_or(0, |(_, open)| open.into()),
     };
     let open = || {
         let mut open = Vec::new();

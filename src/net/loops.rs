@@ -62,9 +62,9 @@ impl Loops {
         most > 0 && self.towards.get(&canonical(remote)).is_some_and(|open| *open >= most)
     }
 
-    /// Connections to the destination that has most.
-    pub fn busiest(&self) -> u32 {
-        self.towards.iter().map(|open| *open).max().unwrap_or(0)
+    /// The destination that has most connections, and how many.
+    pub fn busiest(&self) -> Option<(SocketAddr, u32)> {
+        self.towards.iter().map(|open| (*open.key(), *open)).max_by_key(|(remote, open)| (*open, *remote))
     }
 
     /// Whether a connection accepted from `peer` is one of ours.
@@ -177,14 +177,14 @@ mod tests {
         assert!(!loops.crowds(busy), "89 are open");
         held.push(open(89));
         assert!(loops.crowds(busy) && !loops.crowds(other));
-        assert_eq!(loops.busiest(), 90);
+        assert_eq!(loops.busiest().map(|(_, open)| open), Some(90));
         loops.limit(None);
         assert!(!loops.crowds(busy), "nobody knows how many there are");
         loops.limit(Some(100));
         held.pop();
         assert!(!loops.crowds(busy));
         drop(held);
-        assert_eq!((loops.busiest(), loops.towards.len()), (0, 0));
+        assert_eq!((loops.busiest(), loops.towards.len()), (None, 0));
     }
 
     #[test]

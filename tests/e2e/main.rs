@@ -10,6 +10,7 @@
 )]
 
 mod admin;
+mod alarms;
 mod cases;
 mod closes;
 mod conformance;

@@ -1,9 +1,11 @@
 //! Everything the page shows, as one JSON object. What cannot be read is null or missing, never zero.
 
+mod alarms;
 mod client;
 mod clients;
 mod guard;
 
+pub(super) use alarms::severity;
 pub(super) use client::client;
 #[cfg(test)]
 pub(super) use guard::stall;
@@ -22,7 +24,7 @@ use crate::telemetry::Direction;
 pub(super) fn status(desk: &Desk) -> Value {
     let board = &*desk.board;
     let census = clients::Census::of(board);
-    let mut status = json!({
+    json!({
         "gateway": {
             "name": env!("CARGO_PKG_NAME"),
             "version": env!("CARGO_PKG_VERSION"),
@@ -35,13 +37,9 @@ pub(super) fn status(desk: &Desk) -> Value {
         "traffic": traffic(board),
         "clients": clients::rows(board, &census),
         "fences": guard::fences(&board.guard),
+        "alarms": alarms::rows(board),
         "guard": guard::guard(desk, &census),
-    });
-    let alarms = (board.alarms)();
-    if let Some(status) = status.as_object_mut().filter(|_| !alarms.is_null()) {
-        status.insert("alarms".to_owned(), alarms);
-    }
-    status
+    })
 }
 
 fn view(kernel: &KernelView) -> Value {

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ahash::AHashSet;
 
 use super::{fence, get, start};
+use crate::alarm::book::Standing;
+use crate::alarm::{Alarm, Severity};
 use crate::guard::holds::HOLD_BYTES;
 use crate::guard::pressure::{Level, Report};
 use crate::kernel::view::{CACHES, CpuShares, Disk, KernelView, Slab, Sockets, TcpExt};
@@ -231,4 +233,44 @@ async fn what_the_kernel_does_not_tell_is_not_there() {
             ("floodgate_kernel_listen_overflows_total", 9.0),
         ]
     );
+}
+
+#[tokio::test]
+async fn metrics_follow_the_alarms() {
+    let board = start().await;
+    let stands = |alarm, severity| Standing {
+        alarm,
+        subject: "10.0.0.1".to_owned(),
+        severity,
+        since: SystemTime::UNIX_EPOCH,
+        last: SystemTime::UNIX_EPOCH,
+        count: 1,
+        told: true,
+        silenced: false,
+        values: vec![],
+        sample: None,
+    };
+    board.alarms.standing.store(Arc::new(vec![
+        stands(Alarm::Slab, Severity::Critical),
+        stands(Alarm::SelfTargetStorm, Severity::Warning),
+        stands(Alarm::SelfTargetStorm, Severity::Warning),
+    ]));
+    board.alarms.begun.add(Alarm::Slab.index(), 7);
+    board.alarms.messages.store(8, Relaxed);
+    board.alarms.waiting.store(9, Relaxed);
+    let (_, page) = get(&board, "/metrics").await;
+    assert_openmetrics(&page);
+    for (name, expected) in [
+        (r#"floodgate_alarms_firing{severity="info"}"#, 0.0),
+        (r#"floodgate_alarms_firing{severity="warning"}"#, 2.0),
+        (r#"floodgate_alarms_firing{severity="critical"}"#, 1.0),
+        (r#"floodgate_alarms_total{alarm="slab"}"#, 7.0),
+        (r#"floodgate_alarms_total{alarm="panic"}"#, 0.0),
+        ("floodgate_alarm_messages_total", 8.0),
+        ("floodgate_alarm_messages_waiting", 9.0),
+    ] {
+        let value = series(&page).find(|(n, _)| *n == name).map(|(_, v)| v);
+        assert_eq!(value, Some(expected), "{name}");
+    }
+    assert!(!page.contains("10.0.0.1"), "a client is no label");
 }

@@ -7,7 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use super::super::Board;
-use super::{fence, get, start, start_with};
+use super::{fence, get, start};
+use crate::alarm::book::Standing;
+use crate::alarm::{Alarm, Sample, Severity};
 use crate::config::Settings;
 use crate::config::settings::{self, GuardMode, StallChoice};
 use crate::guard::fence::{Backend, Row};
@@ -50,9 +52,7 @@ async fn the_status_has_its_shape() {
     assert_eq!(status["traffic"]["outcomes"]["request"]["forwarded"], 0);
     assert_eq!(status["traffic"]["refusals"]["self_target"], 0);
     assert_eq!(status["traffic"]["bytes"]["to_upstream"], 0);
-    assert!(status.get("alarms").is_none(), "nothing looks for them");
-    let watched = start_with(|board| board.alarms = Arc::new(|| json!([{ "id": "slab" }]))).await;
-    assert_eq!(json(&watched).await["alarms"], json!([{ "id": "slab" }]));
+    assert_eq!(status["alarms"], json!([]));
 
     board.kernel.store(Some(Arc::new(KernelView {
         slab: vec![("TCP", Slab { objects: 3, bytes: 4 })],
@@ -239,6 +239,42 @@ async fn pressure_fences_and_the_guard_are_told() {
     assert!((59..=61).contains(&(until - since)), "{row}");
     assert_eq!(status["guard"]["fence"], json!({ "backend": "socket-filter", "why_not": ["nftables: EPERM"] }));
     assert_eq!(status["guard"]["fenced_syns"], 9);
+}
+
+#[tokio::test]
+async fn the_alarms_that_stand_are_told_and_escaped() {
+    let board = start().await;
+    let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+    let sample = Sample {
+        client: Some("10.0.0.1".parse().unwrap()),
+        upstream: Some("192.0.2.1:443".parse().unwrap()),
+        request_line: Box::from(&b"GET /\x1b\"<script> HTTP/1.1"[..]),
+        answer: Box::from(&b"\xffSSH-2.0"[..]),
+    };
+    board.alarms.standing.store(Arc::new(vec![Standing {
+        alarm: Alarm::InvalidResponse,
+        subject: String::new(),
+        severity: Severity::Warning,
+        since: at(1_000),
+        last: at(1_300),
+        count: 1_272,
+        told: true,
+        silenced: false,
+        values: vec![("rate", "4.2".to_owned())],
+        sample: Some(sample),
+    }]));
+    let alarms = json(&board).await["alarms"].take();
+    assert_eq!(
+        alarms,
+        json!([{
+            "id": "invalid_response", "severity": "warning", "subject": "", "since": 1_000, "last": 1_300, "count": 1_272,
+            "told": true, "silenced": false, "values": { "rate": "4.2" },
+            "sample": {
+                "client": "10.0.0.1", "upstream": "192.0.2.1:443",
+                "request_line": "GET /\\x1B\\x22<script> HTTP/1.1", "answer": "\\xFFSSH-2.0",
+            },
+        }])
+    );
 }
 
 /// What the status says a stalled refusal meets is what it meets.

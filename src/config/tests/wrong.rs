@@ -97,16 +97,13 @@ const WRONG: &[(&str, &[&str])] = &[
         "[[listener]]\naddress = '127.0.0.1:1'\nport = 5",
         &["line 3: listener[0].port = 5: unknown key; `floodgate config` prints every key"],
     ),
-    // not built
     (
         "[alarm]\nmode = 'observe'\nstall = 'auto'",
         &[
-            "line 2: alarm.mode: not built in this version; remove it",
-            "line 3: alarm.stall: not built in this version; remove it",
+            "line 2: alarm.mode = 'observe': unknown key; did you mean guard.mode?",
+            "line 3: alarm.stall = 'auto': unknown key; did you mean guard.stall?",
         ],
     ),
-    ("[alarm]", &["line 1: alarm: not built in this version; remove it"]),
-    ("[[alarm.webhook]]\nkind = 'slack'", &["line 1: alarm.webhook: not built in this version; remove it"]),
     (
         "[admin]\ntoken-file = 'token'",
         &[
@@ -219,11 +216,11 @@ const WRONG: &[(&str, &[&str])] = &[
     ),
     // all at once, in the order of the file
     (
-        "[timeouts]\nhead = 1\n[clients]\nallow = []\n[alarm]\n[log]\nlevel = 2",
+        "[timeouts]\nhead = 1\n[clients]\nallow = []\n[alarms]\n[log]\nlevel = 2",
         &[
             "line 2: timeouts.head = 1: expected a duration such as \"10s\", found integer 1; the default is \"10s\"",
             "line 4: clients.allow = []: nobody would be served; list the networks of the clients, or remove the key for the default",
-            "line 5: alarm: not built in this version; remove it",
+            "line 5: alarms: unknown key; did you mean [alarm]?",
             "line 7: log.level = 2: expected one of \"off\", \"error\", \"warn\", \"info\", \"debug\", \"trace\", found integer 2; the default is \"info\"",
         ],
     ),

@@ -51,6 +51,8 @@ pub(crate) struct Fences {
     built: Option<Moment>,
     told: Option<Moment>,
     dropped: AHashMap<IpNet, u64>,
+    /// Of the last second.
+    events: Vec<Event>,
 }
 
 /// A fence that was put up while the rights for it were there, and has no thread yet.
@@ -115,7 +117,21 @@ impl Fences {
             built: None,
             told: None,
             dropped: AHashMap::new(),
+            events: Vec::new(),
         }
+    }
+
+    /// What the last second brought.
+    pub(crate) fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// Why none can be built, where one is wanted.
+    pub(crate) fn missing(&self, settings: &Settings) -> Option<String> {
+        let wanted = self.choice != FenceChoice::Off
+            && settings.guard.mode == GuardMode::Enforce
+            && settings.guard.ladder == LadderMode::Auto;
+        (wanted && self.backend.name.is_none()).then(|| self.backend.why_not.join("; "))
     }
 
     /// A client as of this second. Strangers that share an entry are nobody to fence.
@@ -152,6 +168,7 @@ impl Fences {
                 guard.fences.observed.fetch_add(1, Relaxed);
             }
         }
+        self.events = events;
         let rows = self.book.rows();
         let has_any = !rows.is_empty();
         if has_any || !guard.fences.list().is_empty() {

@@ -65,6 +65,7 @@ impl Entry {
         self.last = now;
         match before {
             Some(_) if trial => {
+                self.row = self.row.saturating_add(1);
                 self.doublings = self.doublings.saturating_add(1).min(DOUBLINGS);
                 self.until = Some(now.after((TERM * (1 << self.doublings)).min(LONGEST)));
             }
@@ -80,6 +81,11 @@ impl Entry {
 
     pub(super) const fn is_failing(&self) -> bool {
         self.until.is_some()
+    }
+
+    /// If it fails: how, and how often in a row.
+    pub(super) fn failing(&self) -> Option<(RequestEnd, u8)> {
+        self.failed.filter(|_| self.is_failing()).map(|end| (end, self.row))
     }
 
     /// Nothing runs and nothing has failed.

@@ -181,6 +181,16 @@ impl Failing {
         self.known.iter().filter(|entry| entry.is_failing()).count()
     }
 
+    /// At most so many of them: each with the last way it failed and how often it has in a row.
+    pub fn each(&self, most: usize) -> Vec<(Host, u16, RequestEnd, u8)> {
+        let failing = self.known.iter().filter_map(|entry| {
+            let (end, row) = entry.failing()?;
+            let (host, port) = entry.key();
+            Some((host.clone(), *port, end, row))
+        });
+        failing.take(most).collect()
+    }
+
     /// Destinations of which something is known: that they failed, or that an attempt runs.
     pub fn tracked(&self) -> usize {
         self.tracked.load(Relaxed)

@@ -1,0 +1,48 @@
+//! The alarms that stand.
+
+use serde_json::{Map, Value, json};
+
+use super::super::Board;
+use super::unix_seconds;
+use crate::alarm::Severity;
+use crate::alarm::book::Standing;
+use crate::telemetry::access_log::escape::printable;
+
+/// The worst first.
+pub(super) fn rows(board: &Board) -> Vec<Value> {
+    board.alarms.standing.load().iter().map(row).collect()
+}
+
+fn row(standing: &Standing) -> Value {
+    let values: Map<String, Value> =
+        standing.values.iter().map(|(name, value)| ((*name).to_owned(), value.as_str().into())).collect();
+    let sample = standing.sample.as_ref().map(|sample| {
+        json!({
+            "client": sample.client,
+            "upstream": sample.upstream,
+            "request_line": printable(&sample.request_line),
+            "answer": printable(&sample.answer),
+        })
+    });
+    json!({
+        "id": standing.alarm.label(),
+        "severity": severity(standing.severity),
+        "subject": standing.subject,
+        "since": unix_seconds(standing.since),
+        "last": unix_seconds(standing.last),
+        "count": standing.count,
+        "told": standing.told,
+        "silenced": standing.silenced,
+        "values": values,
+        "sample": sample,
+    })
+}
+
+/// The stable word for it.
+pub(in crate::admin) const fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Info => "info",
+        Severity::Warning => "warning",
+        Severity::Critical => "critical",
+    }
+}

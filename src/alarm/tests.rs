@@ -1,0 +1,71 @@
+//! From the facts to the messages, for hours.
+
+use std::time::{Duration, SystemTime};
+
+use super::book::{Book, Today};
+use super::facts::{Facts, Refused};
+use super::judge::{Judge, Thresholds};
+use super::{Alarm, Message, Stage};
+use crate::guard::Moment;
+use crate::net::ClientKey;
+use crate::outcome::RequestEnd;
+
+/// Seconds.
+const STORM: u64 = 3_590;
+
+fn client(n: u32) -> ClientKey {
+    ClientKey::new(std::net::Ipv4Addr::from_bits(0x0a73_0000 + n).into())
+}
+
+/// An hour of a storm of fifty clients (ten seconds less, so that its end is in the twelfth window), then an hour of peace.
+fn storm() -> Vec<(u64, Message)> {
+    let (mut judge, mut book, mut told) = (Judge::default(), Book::default(), vec![]);
+    for second in 1..=7_200_u64 {
+        let refused = |n: u32| Refused {
+            client: client(n),
+            address: client(n).address(),
+            end: RequestEnd::SelfTarget,
+            count: 20 + u64::from(n),
+            stalled: true,
+            request_line: Box::from(&b"GET http://10.115.5.2/ HTTP/1.1"[..]),
+        };
+        let refused = if second <= STORM { (0..50).map(refused).collect() } else { vec![] };
+        let now = Moment::from_millis(second * 1_000);
+        let seen = judge.judge(&Facts { refused, ..Facts::default() }, &Thresholds::default(), now);
+        let messages = book.tell(
+            seen,
+            &Today {
+                now,
+                date: SystemTime::UNIX_EPOCH + Duration::from_secs(second),
+                gateway: "gate-1",
+                window: Duration::from_mins(5),
+                silenced: &|_| false,
+                room: usize::MAX,
+            },
+        );
+        told.extend(messages.messages.into_iter().map(|message| (second, message)));
+    }
+    told
+}
+
+#[test]
+fn an_hour_of_storm_is_told_in_a_few_messages_that_add_up() {
+    let told = storm();
+    assert!(told.iter().all(|(_, message)| message.alarm == Alarm::SelfTargetStorm));
+    // Sixteen clients and the others, twelve windows and an end.
+    let firing = told.iter().filter(|(_, message)| message.stage == Stage::Firing).count();
+    assert_eq!((firing, told.len() - firing), (17 * 12, 17));
+    assert_eq!(told.iter().filter(|(second, _)| *second == 1).count(), 17, "at once");
+    let counted: u64 = told.iter().map(|(_, message)| message.count).sum();
+    assert_eq!(counted, STORM * (0..50).map(|n| 20 + n).sum::<u64>());
+    // The worst is named, and told as the operators know it: 69 a second for five minutes.
+    let worst: Vec<_> = told.iter().filter(|(_, message)| message.subject == client(49).to_string()).collect();
+    assert_eq!((worst[1].1.count, worst[1].1.window.as_secs()), (20_700, 300));
+    assert!(
+        worst[1].1.sample.as_ref().is_some_and(|sample| sample.request_line.starts_with(b"GET http://10.115.5.2/"))
+    );
+    // Its end is told when nothing has been seen for some seconds, and then no more.
+    let (last, end) = told.last().unwrap();
+    assert!((3_600..3_640).contains(last) && end.stage == Stage::Resolved, "{last}");
+    assert_eq!(told, storm(), "the same once more");
+}
