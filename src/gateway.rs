@@ -18,9 +18,12 @@ use tracing::{info, warn};
 
 use crate::admin::token::{self, Token};
 use crate::admin::{self, Board, Limit};
+use crate::alarm::Outbox;
 use crate::alarm::book::Register;
+use crate::alarm::deliver::{self, Deliveries, Report};
 use crate::config::Settings;
 use crate::config::settings::{AccessTarget, Admin, TokenFile};
+use crate::config::state;
 use crate::control;
 use crate::control::alarms::Alarms;
 use crate::control::fences::{self, FenceThread};
@@ -40,6 +43,8 @@ use crate::telemetry::errors::Errors;
 
 /// How long cutting off what has not finished may take.
 const CUT: Duration = Duration::from_secs(2);
+/// Messages on their way from control to the deliveries.
+const MESSAGES: usize = 256;
 /// How often a drain looks whether everything has finished.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
 
@@ -57,6 +62,9 @@ pub struct Gateway {
     alarms: Arc<Register>,
     threads: Vec<Thread>,
     fence: Option<FenceThread>,
+    /// What is put in here is told to whoever `[[alarm.webhook]]` names.
+    outbox: Option<Outbox>,
+    deliveries: Option<Deliveries>,
 }
 
 #[derive(Debug)]
@@ -198,6 +206,8 @@ impl Gateway {
             alarms: Arc::default(),
             threads: Vec::new(),
             fence: None,
+            outbox: None,
+            deliveries: None,
         };
         gateway.start_control(admin_socket, sources, tokens, ready)?;
         for (number, sockets) in sockets.into_iter().enumerate() {
@@ -242,13 +252,17 @@ impl Gateway {
         let (fences, thread) = ready.start(&self.shared.guard).map_err(trying("cannot start thread fence"))?;
         self.fence = thread;
         let kernel: Arc<ArcSwapOption<KernelView>> = Arc::default();
-        let board = Arc::new(self.board(Arc::clone(&kernel), tokens));
+        let (outbox, messages) = crossbeam_channel::bounded(MESSAGES);
+        let deliveries = deliver::start(messages, Arc::clone(&self.settings), state::folder())
+            .map_err(trying("cannot start thread alarm"))?;
+        let board = Arc::new(self.board(Arc::clone(&kernel), tokens, Arc::clone(&deliveries.report)));
+        (self.outbox, self.deliveries) = (Some(outbox.clone()), Some(deliveries));
         let (shared, listeners) = (Arc::clone(&self.shared), self.listeners.clone());
         self.start_thread("memory".to_owned(), move |runtime| {
             runtime.spawn(control::memory::run(shared, listeners));
         })?;
         let shared = Arc::clone(&self.shared);
-        let alarms = Alarms::new(Arc::clone(&self.alarms), None);
+        let alarms = Alarms::new(Arc::clone(&self.alarms), Some(outbox));
         self.start_thread("control".to_owned(), move |runtime| {
             let _entered = runtime.enter();
             let events = Arc::clone(&board.events);
@@ -270,7 +284,7 @@ impl Gateway {
         })
     }
 
-    fn board(&self, kernel: Arc<ArcSwapOption<KernelView>>, tokens: Tokens) -> Board {
+    fn board(&self, kernel: Arc<ArcSwapOption<KernelView>>, tokens: Tokens, deliveries: Arc<Report>) -> Board {
         let (shared, limits) = (Arc::clone(&self.shared), Arc::clone(&self.shared));
         let (memory, past) = (Arc::clone(&self.shared.guard), Arc::clone(&self.shared));
         Board {
@@ -289,6 +303,7 @@ impl Gateway {
             events: Arc::default(),
             history: Arc::new(move |since| past.history.lock().to_json(since)),
             alarms: Arc::clone(&self.alarms),
+            deliveries,
             kernel_bytes: Arc::new(move |client| memory.memory.of(client, memory.clock.now())),
             limits: Arc::new(move || {
                 let rules = limits.rules.load();
@@ -395,6 +410,9 @@ impl Gateway {
                 warn!("a thread panicked");
             }
         }
+        // The other senders were those threads'.
+        drop(self.outbox);
+        self.deliveries.into_iter().for_each(Deliveries::finish);
         self.shared.access.flush();
         cut
     }

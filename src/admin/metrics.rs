@@ -17,7 +17,9 @@ use super::Board;
 use super::desk::TurnedAway;
 use super::process::Process;
 use super::status::severity;
+use crate::alarm::deliver::Event;
 use crate::alarm::{Alarm, Severity};
+use crate::config::settings::WebhookKind;
 use crate::kernel::view::{CpuShares, KernelView, TcpExt};
 use crate::outcome::{ConnectionEnd, Form, Reason, RequestEnd};
 use crate::telemetry::Direction;
@@ -291,6 +293,25 @@ impl Exporter {
             "floodgate_alarm_messages_waiting",
             "Messages of alarms that wait, since too many are made already or nobody takes them",
             Some(alarms.waiting.load(Relaxed)),
+        )?;
+        let report = &self.board.deliveries;
+        // Only of kinds that are configured: twenty-eight zeros would say nothing.
+        let kinds = || WebhookKind::ALL.iter().filter_map(|kind| Some((*kind, report.queued(*kind)?)));
+        let events = kinds().flat_map(|(kind, _)| {
+            Event::ALL.iter().map(move |event| {
+                let labels = [("kind", kind.label()), ("result", event.label())];
+                (labels, report.count(kind, *event))
+            })
+        });
+        page.counters(
+            "floodgate_alarm_deliveries_total",
+            "Alarms delivered, attempts that failed or were refused, and alarms that were given up, by kind of webhook",
+            events,
+        )?;
+        page.gauges(
+            "floodgate_alarm_deliveries_queued",
+            "Alarms that wait to be delivered",
+            kinds().map(|(kind, queued)| ([("kind", kind.label())], Some(queued))),
         )
     }
 

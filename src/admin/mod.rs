@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::alarm::book::Register;
+use crate::alarm::deliver::Report;
 use crate::config::Settings;
 use crate::guard::Guard;
 use crate::kernel::view::KernelView;
@@ -88,6 +89,8 @@ pub struct Board {
     pub kernel_bytes: Arc<dyn Fn(ClientKey) -> Option<u64> + Send + Sync>,
     /// Limits whose use the board cannot see by itself.
     pub limits: Arc<dyn Fn() -> Vec<Limit> + Send + Sync>,
+    /// How alarms are delivered.
+    pub deliveries: Arc<Report>,
     /// Rate checks that met a full table and took a bucket that is shared.
     pub buckets_shared: Arc<dyn Fn() -> u64 + Send + Sync>,
 }

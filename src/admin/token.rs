@@ -14,6 +14,7 @@ use rustix::fs::OFlags;
 use rustix::process::geteuid;
 
 use crate::config::settings::TokenFile;
+use crate::config::state;
 
 /// Random bytes of a token that is made: 256 bits, written as hexadecimal digits.
 const RANDOM: usize = 32;
@@ -107,23 +108,10 @@ pub fn place(choice: &TokenFile) -> Result<PathBuf, String> {
     match choice {
         TokenFile::At(path) => Ok(path.clone()),
         TokenFile::Off => Err("admin.token-file is \"\"".to_owned()),
-        TokenFile::Auto => {
-            usual(|name| std::env::var_os(name).map(PathBuf::from), geteuid().is_root()).ok_or_else(|| {
-                "there is no XDG_RUNTIME_DIR to keep a token in; name a file in admin.token-file".to_owned()
-            })
-        }
+        TokenFile::Auto => state::folder().map(|folder| folder.join("token")).ok_or_else(|| {
+            "there is no XDG_RUNTIME_DIR to keep a token in; name a file in admin.token-file".to_owned()
+        }),
     }
-}
-
-/// `STATE_DIRECTORY` is what systemd has made for a service (systemd.exec(5)); for the first of several it is enough.
-fn usual(variable: impl Fn(&str) -> Option<PathBuf>, root: bool) -> Option<PathBuf> {
-    let state = variable("STATE_DIRECTORY").and_then(|all| Some(PathBuf::from(all.to_str()?.split(':').next()?)));
-    let folder = match state {
-        Some(state) => Some(state),
-        None if root => Some(PathBuf::from("/var/lib/floodgate")),
-        None => variable("XDG_RUNTIME_DIR").map(|own| own.join("floodgate")),
-    };
-    folder.filter(|folder| folder.is_absolute()).map(|folder| folder.join("token"))
 }
 
 /// Why a file is not taken.
@@ -198,9 +186,9 @@ fn hexadecimal(bytes: &[u8]) -> String {
 mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
-    use std::path::{Path, PathBuf};
+    use std::path::Path;
 
-    use super::{Token, usual};
+    use super::Token;
     use crate::config::settings::TokenFile;
 
     fn load(path: &Path) -> Result<Token, String> {
@@ -270,22 +258,5 @@ mod tests {
         let told = load(&folder.path().join("not/there/token")).unwrap_err();
         assert!(told.contains("cannot be made"), "{told}");
         assert!(Token::load(&TokenFile::Off).is_err());
-    }
-
-    #[test]
-    fn everybody_has_a_usual_place() {
-        let place = |state: &str, runtime: &str, root| {
-            let variable = |name: &str| match name {
-                "STATE_DIRECTORY" => Some(state).filter(|text| !text.is_empty()).map(PathBuf::from),
-                "XDG_RUNTIME_DIR" => Some(runtime).filter(|text| !text.is_empty()).map(PathBuf::from),
-                _ => None,
-            };
-            usual(variable, root).map(|path| path.to_str().unwrap().to_owned())
-        };
-        assert_eq!(place("/var/lib/a:/var/lib/b", "/run/user/1", false).as_deref(), Some("/var/lib/a/token"));
-        assert_eq!(place("", "/run/user/0", true).as_deref(), Some("/var/lib/floodgate/token"));
-        assert_eq!(place("", "/run/user/7", false).as_deref(), Some("/run/user/7/floodgate/token"));
-        assert_eq!(place("", "", false), None);
-        assert_eq!(place("", "relative", false), None);
     }
 }

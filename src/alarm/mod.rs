@@ -1,12 +1,14 @@
 //! What is wrong with the box, told before it dies, in words that say what to do.
 //!
 //! Owns: the catalogue of alarms ([`catalogue`]), what a second looks like ([`facts`]), what of it is an alarm ([`judge`]),
-//! what has been told of it ([`book`]), and the messages ([`message`]). Called by: control (once a second), admin (reads),
+//! what has been told of it ([`book`]), the messages ([`message`]), and
+//! their way to whoever is to read them ([`deliver`]). Called by: control (once a second), admin (reads),
 //! the command line (`alarm test`). Never: reads the kernel, waits for a delivery, or tells of the same thing twice in one
 //! window.
 
 pub mod book;
 pub mod catalogue;
+pub mod deliver;
 pub mod facts;
 pub mod judge;
 pub mod message;

@@ -3,6 +3,7 @@
 //! Owns: what the terminal shows. Called by: `main`. Never: serves anything itself.
 #![expect(clippy::print_stderr, reason = "this is the room that talks to the terminal")]
 
+mod alarm;
 mod ask;
 #[cfg(feature = "tools")]
 mod demo;
@@ -62,6 +63,9 @@ enum Command {
     /// Clients that are kept out in the kernel: list them, let them in again.
     #[command(subcommand, after_help = "Example:\n  floodgate fence list")]
     Fence(fence::Command),
+    /// Alarms: see whether they arrive.
+    #[command(subcommand, after_help = "Example:\n  floodgate alarm test")]
+    Alarm(alarm::Command),
     /// Captures: explain them, play them again, make them up.
     #[cfg(feature = "tools")]
     #[command(subcommand, after_help = "Example:\n  floodgate pcap analyze sick-gateway.pcap.gz")]
@@ -97,6 +101,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Cli { command: Command::Run(args) }) => gateway(&args),
         Ok(Cli { command: Command::Check(args) }) => check(&args),
         Ok(Cli { command: Command::Fence(command) }) => command.run(),
+        Ok(Cli { command: Command::Alarm(command) }) => command.run(),
         #[cfg(feature = "tools")]
         Ok(Cli { command: Command::Pcap(command) }) => command.run(),
         #[cfg(feature = "tools")]
@@ -128,8 +133,15 @@ fn print(result: &str) -> ExitCode {
 fn check(args: &ConfigArgs) -> ExitCode {
     match config::load(args.config.as_deref(), &Overrides::default()) {
         Ok(settings) => {
+            let problems = crate::alarm::deliver::check(&settings);
             let warnings = config::warnings(&settings).into_iter().map(|warning| format!("warning: {warning}\n"));
-            print(&(warnings.collect::<String>() + "ok\n"))
+            let told: String = warnings.chain(problems.iter().map(|problem| format!("{problem}\n"))).collect();
+            if problems.is_empty() {
+                return print(&(told + "ok\n"));
+            }
+            // Printed or not, something is wrong.
+            let _: ExitCode = print(&told);
+            ExitCode::from(FAILURE)
         }
         Err(LoadError::Invalid { problems, .. }) => {
             print(&format!("{problems}\n"));

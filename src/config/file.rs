@@ -11,13 +11,14 @@ use toml::de::{DeTable, DeValue};
 
 use super::alarms;
 use super::check;
-use super::keys::{self, KEYS, Key, Listed, NOT_BUILT, SECTIONS};
+use super::keys::{self, KEYS, Key, Listed, SECTIONS};
 use super::kinds::{Found, Kind, not_expected};
 use super::problem::{Fault, MAX_PROBLEMS, Problem, Problems, shown};
 use super::settings::{
     Admin, Alarm, Clients, Destinations, Guard, HostName, Limits, Listener, Log, Own, Runtime, Settings, Timeouts,
     Upstream,
 };
+use super::webhook::{self, MAX_WEBHOOKS};
 use crate::alarm::judge::Thresholds;
 use crate::guard::fence::Terms;
 
@@ -121,6 +122,7 @@ fn settings(file: &mut File<'_>) -> Settings {
         timeouts: timeouts(file),
         upstream: upstream(file),
         alarm: alarm(file),
+        webhooks: webhook::read(file),
         log: Log {
             access: file.read(&keys::ACCESS),
             access_format: file.read(&keys::ACCESS_FORMAT),
@@ -219,16 +221,19 @@ fn built_in<K: Kind>(key: &Key<K>, default: &str) -> K::Value {
     DeValue::parse(default).ok().and_then(|value| key.kind.read(&value).ok()).expect("a default of the table of keys")
 }
 
-fn array<'a>(found: &'a Found<'_>) -> Option<&'a [Spanned<DeValue<'a>>]> {
+pub(super) fn array<'a>(found: &'a Found<'_>) -> Option<&'a [Spanned<DeValue<'a>>]> {
     found.get_ref().as_array().map(|array| &**array)
 }
 
-struct File<'a> {
+/// A file that is being read.
+pub(super) struct File<'a> {
     text: &'a str,
-    table: &'a DeTable<'a>,
+    /// All of it.
+    pub(super) table: &'a DeTable<'a>,
     /// Where each line ends.
     newlines: Vec<usize>,
-    problems: Vec<Problem>,
+    /// What was found to be wrong with it.
+    pub(super) problems: Vec<Problem>,
     lines: Vec<(String, usize)>,
 }
 
@@ -251,7 +256,8 @@ impl<'a> File<'a> {
         self.value(found, key, key.row.path)
     }
 
-    fn value<K: Kind>(&mut self, found: Option<&Found<'_>>, key: &Key<K>, path: &str) -> K::Value {
+    /// The value of a key at `path`: what was found, else the default.
+    pub(super) fn value<K: Kind>(&mut self, found: Option<&Found<'_>>, key: &Key<K>, path: &str) -> K::Value {
         let Some(found) = found else {
             return built_in(key, key.row.default);
         };
@@ -281,15 +287,16 @@ impl<'a> File<'a> {
                 return;
             }
             let section = name.get_ref().as_ref();
-            if is_unbuilt(section, "") {
-                self.unbuilt_section(section, name.span(), value.get_ref());
-            } else if SECTIONS.iter().all(|(known, _)| *known != section) {
+            if SECTIONS.iter().all(|(known, _)| *known != section) {
                 let fault = unknown("", section);
                 self.problem(section, None, name.span(), fault);
             } else if section == "listener" {
-                self.unknown_in_listeners(value);
+                self.unknown_in_each(section, value, MAX_LISTENERS, KEYS);
             } else if let Some(table) = value.get_ref().as_table() {
-                self.unknown_in(section, section, table);
+                self.unknown_in(section, section, table, KEYS);
+                if let Some(value) = webhook::configured(self.table).filter(|_| section == "alarm") {
+                    self.unknown_in_each("alarm.webhook", value, MAX_WEBHOOKS, webhook::listed());
+                }
             } else {
                 let mut fault = not_expected("a table", value.get_ref());
                 fault.remedy = format!("write [{section}] on a line of its own, its keys below");
@@ -298,57 +305,44 @@ impl<'a> File<'a> {
         }
     }
 
-    fn unknown_in_listeners(&mut self, value: &Found<'_>) {
+    /// The same for a list of tables.
+    fn unknown_in_each(&mut self, section: &str, value: &Found<'_>, most: usize, keys: &[&dyn Listed]) {
         let wrong = |found: &DeValue<'_>| {
-            let fault = not_expected("[[listener]]", found);
-            Fault::new(fault.reason, "write [[listener]], with two brackets, for each listener")
+            let fault = not_expected(&format!("[[{section}]]"), found);
+            Fault::new(fault.reason, format!("write [[{section}]], with two brackets, for each"))
         };
-        let Some(listeners) = array(value) else {
-            self.problem("listener", None, value.span(), wrong(value.get_ref()));
+        let Some(tables) = array(value) else {
+            self.problem(section, None, value.span(), wrong(value.get_ref()));
             return;
         };
-        if listeners.is_empty() {
+        if tables.is_empty() && section == "listener" {
             let fault = Fault::new("nothing to listen on", "remove the key for the default");
-            self.problem("listener", Some(value.span()), value.span(), fault);
+            self.problem(section, Some(value.span()), value.span(), fault);
         }
-        for (index, found) in listeners.iter().take(MAX_LISTENERS).enumerate() {
-            let path = format!("listener[{index}]");
+        for (index, found) in tables.iter().take(most).enumerate() {
+            let path = format!("{section}[{index}]");
             match found.get_ref().as_table() {
-                Some(table) => self.unknown_in("listener", &path, table),
+                Some(table) => self.unknown_in(section, &path, table, keys),
                 None => self.problem(&path, None, found.span(), wrong(found.get_ref())),
             }
         }
     }
 
-    fn unknown_in(&mut self, section: &str, path: &str, table: &DeTable<'_>) {
+    fn unknown_in(&mut self, section: &str, path: &str, table: &DeTable<'_>, keys: &[&dyn Listed]) {
         for (name, value) in table {
             let key = name.get_ref().as_ref();
             let known = |listed: &&dyn Listed| {
                 let row = listed.row();
                 row.section == section && row.name == key
             };
-            if KEYS.iter().any(known) {
+            if keys.iter().any(known) || (section, key) == ("alarm", "webhook") {
                 continue;
             }
             if self.enough() {
                 return;
             }
-            let fault = if is_unbuilt(section, key) { not_built() } else { unknown(section, key) };
             let path = format!("{path}.{key}");
-            self.problem(&path, Some(value.span()), name.span(), fault);
-        }
-    }
-
-    /// Names each key of a table that later versions have.
-    fn unbuilt_section(&mut self, section: &str, span: Range<usize>, value: &DeValue<'_>) {
-        match value.as_table().filter(|table| !table.is_empty()) {
-            None => self.problem(section, None, span, not_built()),
-            Some(table) => {
-                for (name, _) in table.iter().take(MAX_PROBLEMS) {
-                    let path = format!("{section}.{}", name.get_ref());
-                    self.problem(&path, None, name.span(), not_built());
-                }
-            }
+            self.problem(&path, Some(value.span()), name.span(), unknown(section, key));
         }
     }
 
@@ -371,7 +365,8 @@ impl<'a> File<'a> {
         Problems::new(std::mem::take(&mut self.problems))
     }
 
-    fn problem(&mut self, key: &str, value: Option<Range<usize>>, at: Range<usize>, fault: Fault) {
+    /// Notes what is wrong with a key; `value` and `at` are where in the file the one stands and the other is.
+    pub(super) fn problem(&mut self, key: &str, value: Option<Range<usize>>, at: Range<usize>, fault: Fault) {
         let value = value.and_then(|span| self.text.get(span));
         self.problems.push(Problem {
             key: shown(key),
@@ -392,14 +387,6 @@ impl<'a> File<'a> {
     }
 }
 
-fn is_unbuilt(section: &str, name: &str) -> bool {
-    NOT_BUILT.contains(&(section, name))
-}
-
-fn not_built() -> Fault {
-    Fault::new("not built in this version", "remove it")
-}
-
 fn unknown(section: &str, name: &str) -> Fault {
     let remedy = match nearest(section, name) {
         Some(known) => format!("did you mean {known}?"),
@@ -418,8 +405,8 @@ fn nearest(section: &str, name: &str) -> Option<String> {
         .iter()
         .filter(|_| section.is_empty())
         .map(|(known, _)| (strsim::osa_distance(known, name), format!("[{known}]")));
-    KEYS.iter()
-        .map(|listed| listed.row())
+    let all = KEYS.iter().chain(webhook::listed());
+    all.map(|listed| listed.row())
         .map(|row| {
             let elsewhere = usize::from(row.section != section);
             let distance = strsim::osa_distance(row.name, name) + elsewhere;

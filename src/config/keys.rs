@@ -11,10 +11,11 @@ use tracing::level_filters::LevelFilter;
 use super::kinds::{Choice, Count, Kind, List, PortList, Size, Span, Text};
 use super::problem::Fault;
 use super::settings::{
-    AccessFormat, AccessTarget, DestinationRule, FenceChoice, GuardMode, HostName, HostPort, LadderMode, Language,
-    Rate, Settings, StallChoice, TokenFile,
+    AccessFormat, AccessTarget, DestinationRule, FenceChoice, GuardMode, HostName, HostPort, LadderMode, Rate,
+    Settings, StallChoice, TokenFile,
 };
 use super::{alarms, hosts, units};
+use crate::alarm::Language;
 use crate::alarm::judge::Threshold;
 use crate::alarm::silence::Silence;
 use crate::kernel::privilege::Account;
@@ -83,9 +84,6 @@ pub(super) const SECTIONS: &[(&str, &str)] = &[
     ("log", "Access log and diagnostics."),
 ];
 
-/// Keys of later versions: an error that says so. An empty name stands for all of the table.
-pub(super) const NOT_BUILT: &[(&str, &str)] = &[("alarm", "webhook")];
-
 /// The addresses listened on if the file has no `[[listener]]`, as TOML.
 pub(super) const LISTENERS: [&str; 2] = [LISTENER_ADDRESS.row.default, r#""[::]:3128""#];
 
@@ -111,12 +109,14 @@ macro_rules! keys {
             };
         )+
 
-        /// Every key, in the order of the printed file.
+        /// Every one of these keys, in the order of the printed file.
         pub(super) static KEYS: &[&dyn Listed] = &[$(&$id),+];
     };
     (@changed) => { None };
     (@changed $changed:expr) => { Some($changed) };
 }
+
+pub(super) use keys;
 
 keys! {
     /// Address and port to listen on. An IPv6 listener never takes IPv4 connections.
@@ -365,7 +365,7 @@ fn read_token_file(text: &str) -> Result<TokenFile, Fault> {
 }
 
 /// Whether it can be the absolute path of a file.
-fn is_file(path: &str) -> bool {
+pub(super) fn is_file(path: &str) -> bool {
     path.starts_with('/') && !path.ends_with('/') && !path.contains('\0')
 }
 

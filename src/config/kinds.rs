@@ -1,6 +1,6 @@
 //! The kinds of values a key can have: what is accepted, and what is said when something else is found.
 //!
-//! Owns: [`Kind`] and its seven implementations. Called by: the table of keys, the file. Never: knows a key.
+//! Owns: [`Kind`] and its eight implementations. Called by: the table of keys, the file. Never: knows a key.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -63,6 +63,21 @@ impl<T: Display + PartialOrd + Sync + TryFrom<i64>> Kind for Count<T> {
             .and_then(|number| T::try_from(number).ok())
             .filter(|number| (&self.min..=&self.max).contains(&number))
             .ok_or_else(|| out_of_range(self, found))
+    }
+}
+
+/// Yes or no.
+pub(super) struct Switch;
+
+impl Kind for Switch {
+    type Value = bool;
+
+    fn form(&self) -> String {
+        "true or false".to_owned()
+    }
+
+    fn read(&self, found: &Found<'_>) -> Result<bool, Vec<Flaw>> {
+        found.get_ref().as_bool().ok_or_else(|| wrong_type(&self.form(), found))
     }
 }
 

@@ -13,7 +13,9 @@ mod load;
 mod print;
 mod problem;
 pub mod settings;
+pub(crate) mod state;
 mod units;
+mod webhook;
 
 #[cfg(test)]
 mod tests;
@@ -24,6 +26,7 @@ pub use load::{DEFAULT_PATH, LoadError, Overrides, load};
 pub use print::print;
 pub use problem::{Problem, Problems};
 pub use settings::Settings;
+pub(crate) use webhook::address as webhook_address;
 
 /// Reads `16KiB` as the configuration does, for flags that take sizes; bytes, or what is wrong.
 #[cfg(feature = "tools")]

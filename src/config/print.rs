@@ -3,6 +3,7 @@
 //! Owns: its layout. Called by: `floodgate config`. Never: knows a key that is not in the table.
 
 use super::keys::{KEYS, LISTENERS, Listed, SECTIONS};
+use super::webhook;
 
 /// Every key with its documentation and its default; reading it gives [`super::Settings::defaults`].
 pub fn print() -> String {
@@ -25,6 +26,9 @@ pub fn print() -> String {
             lines.push(format!("[{section}]"));
             lines.extend(keys);
         }
+        if *section == "alarm" {
+            lines.extend(webhooks());
+        }
     }
     lines.push(String::new());
     lines.join("\n")
@@ -41,4 +45,16 @@ fn entry(key: &dyn Listed) -> Vec<String> {
         .map(|line| format!("#{line}"))
         .chain([format!("# Takes {}.{restart}", key.takes()), format!("{} = {}", row.name, row.default)])
         .collect()
+}
+
+/// The keys of a webhook, as a comment: by default there is none.
+fn webhooks() -> impl Iterator<Item = String> {
+    let head = [
+        "",
+        "# Where alarms are sent: give one [[alarm.webhook]] per destination. There is none by default.",
+        "#[[alarm.webhook]]",
+    ];
+    let commented = |line: String| if line.starts_with('#') { line } else { format!("#{line}") };
+    let keys = webhook::listed().iter().flat_map(|key| entry(*key)).map(commented);
+    head.map(str::to_owned).into_iter().chain(keys)
 }

@@ -6,11 +6,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use url::Url;
 
 use crate::alarm::judge::Thresholds;
 use crate::alarm::silence::Silence;
+use crate::alarm::{Language, Severity};
 use crate::guard::fence::Terms;
 use crate::kernel::privilege::Account;
+use crate::outcome::labelled;
 
 /// Everything the operator can set, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +40,8 @@ pub struct Settings {
     pub upstream: Upstream,
     /// `[alarm]`.
     pub alarm: Alarm,
+    /// `[[alarm.webhook]]`; empty by default.
+    pub webhooks: Vec<Webhook>,
     /// `[log]`.
     pub log: Log,
 }
@@ -322,14 +327,67 @@ pub struct Alarm {
     pub thresholds: Thresholds,
 }
 
-/// The language of a message.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Language {
-    /// English.
-    #[default]
-    English,
-    /// Chinese, simplified.
-    Chinese,
+/// One `[[alarm.webhook]]`: where alarms are sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Webhook {
+    /// `kind`.
+    pub kind: WebhookKind,
+    /// `url`, `url-file` or `command`, as goes with the kind.
+    pub place: WebhookPlace,
+    /// `plain-http`: http is permitted to near addresses.
+    pub plain_http: bool,
+    /// `secret-file`: what messages are signed with.
+    pub secret_file: Option<PathBuf>,
+    /// `ca-file`: who may sign the server's certificate, instead of those this box trusts.
+    pub ca_file: Option<PathBuf>,
+    /// `severity`: the least that is sent there.
+    pub severity: Severity,
+    /// `language`; `None` is that of the other messages.
+    pub language: Option<Language>,
+    /// `format`.
+    pub format: MessageFormat,
+    /// `mention`: who is called by name.
+    pub mention: Vec<String>,
+}
+
+labelled! {
+    /// What is spoken at a webhook; the label is also that of metrics.
+    WebhookKind {
+        /// A group robot of WeCom.
+        Wecom = "wecom",
+        /// A group robot of DingTalk.
+        Dingtalk = "dingtalk",
+        /// A group robot of Feishu, or Lark.
+        Feishu = "feishu",
+        /// An incoming hook of Slack, or of what imitates it.
+        Slack = "slack",
+        /// API v2 of Prometheus' Alertmanager.
+        Alertmanager = "alertmanager",
+        /// JSON of our own, signed.
+        Json = "json",
+        /// A program on this box.
+        Command = "command",
+    }
+}
+
+/// Where a webhook is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum WebhookPlace {
+    /// Here.
+    Url(Url),
+    /// Where this file says: the address is a secret.
+    UrlFile(PathBuf),
+    /// A program and its arguments.
+    Command(Vec<String>),
+}
+
+/// How a message is written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum MessageFormat {
+    /// As plain text.
+    Text,
+    /// As the Markdown of a chat.
+    Markdown,
 }
 
 /// Format of an access-log line.

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod access_log;
+mod alarm;
 #[cfg(feature = "tools")]
 mod captures;
 mod commands;

@@ -71,6 +71,7 @@ fn board(listener: &TcpListener) -> Board {
         started: Instant::now(),
         draining: Arc::new(AtomicBool::new(false)),
         refusals: Arc::new(Refusals::new()),
+        deliveries: Arc::default(),
         access: AccessLog::off(),
         guard: Arc::new(Guard::new(10_000, false)),
         alarms: Arc::default(),

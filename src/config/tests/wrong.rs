@@ -141,15 +141,13 @@ const WRONG: &[(&str, &[&str])] = &[
     ),
     (
         "[listener]\naddress = '127.0.0.1:1'",
-        &[
-            "line 1: listener: expected [[listener]], found table; write [[listener]], with two brackets, for each listener",
-        ],
+        &["line 1: listener: expected [[listener]], found table; write [[listener]], with two brackets, for each"],
     ),
     ("listener = []", &["line 1: listener = []: nothing to listen on; remove the key for the default"]),
     (
         "listener = [7]",
         &[
-            "line 1: listener[0]: expected [[listener]], found integer 7; write [[listener]], with two brackets, for each listener",
+            "line 1: listener[0]: expected [[listener]], found integer 7; write [[listener]], with two brackets, for each",
         ],
     ),
     ("\n[[listener]]", &["line 2: listener[0].address: missing; write address = \"0.0.0.0:3128\""]),
