@@ -353,9 +353,9 @@ pub struct Webhook {
 labelled! {
     /// What is spoken at a webhook; the label is also that of metrics.
     WebhookKind {
-        /// A group robot of WeCom.
+        /// A group robot of `WeCom`.
         Wecom = "wecom",
-        /// A group robot of DingTalk.
+        /// A group robot of `DingTalk`.
         Dingtalk = "dingtalk",
         /// A group robot of Feishu, or Lark.
         Feishu = "feishu",

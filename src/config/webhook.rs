@@ -58,7 +58,7 @@ keys! {
     /// Its language: "en" or "zh"; with "" that of the other messages.
     LANGUAGE: Choice<Option<Language>> = ["alarm.webhook" "language" = r#""""#]
         Choice(&[("", None), ("en", Some(Language::English)), ("zh", Some(Language::Chinese))]);
-    /// "text", or "markdown" ("wecom" and "dingtalk"; WeCom takes twice the length then, but shows it in its own client only).
+    /// "text", or "markdown" ("wecom" and "dingtalk"; the former takes twice the length then, but only its own client shows it).
     FORMAT: Choice<MessageFormat> = ["alarm.webhook" "format" = r#""text""#]
         Choice(&[("text", MessageFormat::Text), ("markdown", MessageFormat::Markdown)]);
     /// Who is called by name while an alarm stands: user ids ("wecom", "feishu", "slack"), telephone numbers ("wecom",

@@ -198,7 +198,7 @@ impl<T: Transport> Desk<T> {
                         self.arrived();
                     }
                     (Some(item), Err(failure)) => {
-                        if failure.trouble == Trouble::Message || self.is_hopeless(&item, &failure) {
+                        if failure.trouble == Trouble::Message || is_hopeless(&item, &failure) {
                             self.give_up(number);
                         }
                         self.failed(&failure);
@@ -236,12 +236,6 @@ impl<T: Transport> Desk<T> {
             warn!(destination = self.name, trouble, why = failure.why, remedy, "an alarm did not arrive");
             self.told = Some(failure.trouble);
         }
-    }
-
-    /// Whether the other side has turned it down for so long that the next one is to have its chance.
-    fn is_hopeless(&self, item: &Item, failure: &Failure) -> bool {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        failure.trouble == Trouble::Refused && now.saturating_sub(item.made) > PATIENCE.as_secs()
     }
 
     fn give_up(&mut self, number: u64) {
@@ -299,6 +293,12 @@ impl<T: Transport> Desk<T> {
             }
         }
     }
+}
+
+/// Whether the other side has turned it down for so long that the next one is to have its chance.
+fn is_hopeless(item: &Item, failure: &Failure) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    failure.trouble == Trouble::Refused && now.saturating_sub(item.made) > PATIENCE.as_secs()
 }
 
 /// What the disk is asked for: one thing at a time, in order, never waited for.

@@ -26,7 +26,7 @@ const LONGEST: u64 = 4_096;
 /// Bytes of a bundle of certificates: that of all public ones has 220 KB.
 const LONGEST_BUNDLE: u64 = 4 << 20;
 /// What is shorter is no key.
-const KEY: usize = 6;
+const KEY: usize = 8;
 
 /// Whom this box trusts, read once for all webhooks.
 #[derive(Clone, Debug, Default)]

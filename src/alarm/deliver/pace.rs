@@ -33,7 +33,7 @@ pub(super) fn pause(failures: u32, wish: Option<Duration>, chance: u64) -> Durat
 
 /// What a kind permits: one message per period, and a burst.
 ///
-/// A robot of WeCom or DingTalk takes 20 a minute: in any minute at most the burst and what the periods of a minute give, 5 and
+/// A robot of `WeCom` or `DingTalk` takes 20 a minute: in any minute at most the burst and what the periods of a minute give, 5 and
 /// 15. Feishu permits 100 a minute and 5 a second, Slack about one a second.
 const fn permits(kind: WebhookKind) -> Option<(Duration, u32)> {
     match kind {

@@ -86,7 +86,7 @@ impl Report {
     pub fn queued(&self, kind: WebhookKind) -> Option<u64> {
         let destinations = self.destinations.lock();
         let queued = destinations.values().filter(|state| state.kind == kind).map(|state| state.queued as u64);
-        queued.reduce(|sum, queued| sum.saturating_add(queued))
+        queued.reduce(u64::saturating_add)
     }
 
     /// The destinations whose last attempt failed.

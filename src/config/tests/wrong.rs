@@ -100,7 +100,7 @@ const WRONG: &[(&str, &[&str])] = &[
     (
         "[alarm]\nmode = 'observe'\nstall = 'auto'",
         &[
-            "line 2: alarm.mode = 'observe': unknown key; did you mean guard.mode?",
+            "line 2: alarm.mode = 'observe': unknown key; did you mean listener.mode?",
             "line 3: alarm.stall = 'auto': unknown key; did you mean guard.stall?",
         ],
     ),

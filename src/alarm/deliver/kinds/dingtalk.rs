@@ -1,4 +1,4 @@
-//! Group robots of DingTalk: <https://open.dingtalk.com/document/robots/custom-robot-access>.
+//! Group robots of `DingTalk`: <https://open.dingtalk.com/document/robots/custom-robot-access>.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Group robots of WeCom: <https://developer.work.weixin.qq.com/document/path/91770>.
+//! Group robots of `WeCom`: <https://developer.work.weixin.qq.com/document/path/91770>.
 
 use serde_json::{Value, json};
 

@@ -189,7 +189,7 @@ async fn nobody_there() {
     assert_eq!(failure.trouble, Trouble::Connection);
     assert!(failure.why.contains("refused"), "{}", failure.why);
     // A label of 64 letters: nobody is even asked for it (RFC 1035 section 2.3.4).
-    let failure = send(&at(WebhookKind::Json, &format!("https://{}.example/", "a".repeat(64)))).await.unwrap_err();
+    let failure = send(&at(WebhookKind::Json, &format!("http://{}.example/", "a".repeat(64)))).await.unwrap_err();
     assert_eq!(failure.trouble, Trouble::Name, "{}", failure.why);
 }
 

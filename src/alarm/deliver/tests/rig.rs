@@ -203,6 +203,10 @@ impl Server {
 async fn read(stream: &mut (impl AsyncRead + Unpin), seen: &Mutex<Vec<Request>>, told: &Notify) -> bool {
     let (mut bytes, mut chunk) = (Vec::new(), [0; 4_096]);
     loop {
+        // A TLS handshake, and this is none: a real server leaves, too.
+        if bytes.first() == Some(&0x16) {
+            return false;
+        }
         let text = String::from_utf8_lossy(&bytes);
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
             let head = head.to_lowercase();

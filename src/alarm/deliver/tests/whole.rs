@@ -121,8 +121,11 @@ fn a_reload_changes_the_way_and_keeps_the_queue() {
     rig.settings.store(Arc::new(settings(vec![hook])));
     runtime.block_on(right.asked(5));
     assert_eq!(subjects(&right), ["0", "1", "2", "3", "4"]);
+    // What nobody delivers to has no queue.
+    while folders() > 1 {
+        std::thread::yield_now();
+    }
     rig.finish();
-    assert_eq!(folders(), 1, "what nobody delivers to has no queue");
     assert!(report.failing().is_empty());
 }
 
