@@ -75,7 +75,7 @@ async fn write(pipe: Option<impl AsyncWrite + Unpin>, message: String) {
 /// Reads to the end, and keeps the beginning.
 async fn read(pipe: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
     let Some(mut pipe) = pipe else { return };
-    let mut buffer = [0; 1_024];
+    let mut buffer = vec![0; 1_024];
     while let Ok(n @ 1..) = pipe.read(&mut buffer).await {
         let room = KEPT.saturating_sub(kept.len());
         kept.extend(buffer.iter().take(n).take(room));

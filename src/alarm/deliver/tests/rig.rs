@@ -25,7 +25,7 @@ use crate::alarm::{Alarm, Message, Stage};
 use crate::config::settings::{MessageFormat, Webhook, WebhookKind, WebhookPlace};
 
 pub(super) fn message(subject: &str, stage: Stage) -> Message {
-    let first = SystemTime::now() - Duration::from_secs(60);
+    let first = SystemTime::now() - Duration::from_mins(1);
     Message {
         alarm: Alarm::ConnectTimeout,
         stage,
@@ -201,7 +201,7 @@ impl Server {
 }
 
 async fn read(stream: &mut (impl AsyncRead + Unpin), seen: &Mutex<Vec<Request>>, told: &Notify) -> bool {
-    let (mut bytes, mut chunk) = (Vec::new(), [0; 4_096]);
+    let (mut bytes, mut chunk) = (Vec::new(), vec![0; 4_096]);
     loop {
         // A TLS handshake, and this is none: a real server leaves, too.
         if bytes.first() == Some(&0x16) {
@@ -242,8 +242,9 @@ async fn speak(mut stream: impl AsyncRead + AsyncWrite + Unpin, act: Act, seen: 
         }
         Act::Endless(text) => {
             let mut more = stream.write_all(text.as_bytes()).await;
+            let much = vec![b'x'; 4_096];
             while more.is_ok() {
-                more = stream.write_all(&[b'x'; 4_096]).await;
+                more = stream.write_all(&much).await;
             }
         }
         Act::Reset | Act::Mute => {}

@@ -40,8 +40,8 @@ impl Rig {
         Self { messages, settings, deliveries }
     }
 
-    fn tell(&self, subject: impl ToString) {
-        self.messages.send(message(&subject.to_string(), Stage::Firing)).unwrap();
+    fn tell(&self, subject: &str) {
+        self.messages.send(message(subject, Stage::Firing)).unwrap();
     }
 
     fn finish(self) {
@@ -61,7 +61,7 @@ fn messages_arrive_whatever_happens_to_the_other_destination() {
     let sick = runtime.block_on(Server::start(answer("500 No", "", "")));
     let rig = Rig::start(vec![at(WebhookKind::Json, &well.url()), at(WebhookKind::Slack, &sick.url())], None);
     for n in 0..50 {
-        rig.tell(n);
+        rig.tell(&n.to_string());
     }
     runtime.block_on(well.asked(50));
     assert_eq!(subjects(&well), (0..50).map(|n| n.to_string()).collect::<Vec<_>>());
@@ -106,7 +106,7 @@ fn a_reload_changes_the_way_and_keeps_the_queue() {
     let gone = at(WebhookKind::Json, &wrong.url());
     let rig = Rig::start(vec![hook.clone(), gone], Some(folder.path()));
     for n in 0..5 {
-        rig.tell(n);
+        rig.tell(&n.to_string());
     }
     let report = Arc::clone(&rig.deliveries.report);
     while report.failing().len() < 2 {
@@ -145,7 +145,7 @@ fn child_that_is_killed() {
     let place = WebhookPlace::UrlFile(env::var(URL).unwrap().into());
     let rig = Rig::start(vec![webhook(WebhookKind::Json, place)], Some(Path::new(&state)));
     for n in 0..WAITING {
-        rig.tell(n);
+        rig.tell(&n.to_string());
     }
     let queue = |entry: std::io::Result<std::fs::DirEntry>| std::fs::read_dir(entry.unwrap().path()).ok();
     let files = || {
@@ -201,7 +201,7 @@ fn child_on_a_full_disk() {
     let report = Arc::clone(&rig.deliveries.report);
     let mut told = 0;
     while report.unstored().is_none() {
-        rig.tell(told);
+        rig.tell(&told.to_string());
         told += 1;
     }
     println!("\nfull: {}", report.unstored().unwrap());
