@@ -78,7 +78,7 @@ fn wrong_use_is_64_and_names_what_is_wrong() {
         (&[], "Usage"),
         // Commands of later versions do not exist in this one.
         (&["transparent", "rules", "--print"], "transparent"),
-        (&["alarm", "test"], "alarm"),
+        (&["alarm", "tset"], "tset"),
     ] {
         let (code, stdout, stderr) = run(arguments);
         assert_eq!((code, &*stdout), (64, ""), "{arguments:?}: {stderr}");

@@ -23,7 +23,7 @@ use super::spool::Folder;
 use super::transport::Transport;
 use crate::config::settings::WebhookKind;
 
-/// At the end, how long the disk may take for what has no file yet.
+/// At the end, how long the disk may take for what has no file yet, and the other side for what is on its way.
 const LAST_WRITES: Duration = Duration::from_secs(2);
 /// What the other side turns down for so long is given up: one message that it will never take would hold up the others.
 const PATIENCE: Duration = Duration::from_hours(24);
@@ -284,7 +284,8 @@ impl<T: Transport> Desk<T> {
     async fn write_the_rest(&mut self) {
         loop {
             self.start_what_can();
-            if !self.disk.busy {
+            // What is on its way may have arrived: it is worth a moment to know, or it arrives again after the restart.
+            if !self.disk.busy && self.sending.is_none() && !self.repeating {
                 return;
             }
             match self.tasks.join_next().await {
