@@ -165,12 +165,12 @@ impl Book {
             let alarm = sighting.alarm.index();
             let mut key = (alarm, std::mem::take(&mut sighting.subject));
             let taken = self.entries.range((alarm, String::new())..(alarm + 1, String::new())).count();
-            let known = self.entries.contains_key(&key);
-            if sighting.count == 0 && !known {
-                continue;
-            }
-            if taken >= SUBJECTS && !known {
+            if taken >= SUBJECTS && !self.entries.contains_key(&key) {
                 OTHERS.clone_into(&mut key.1);
+            }
+            // What goes on, and was never begun with.
+            if sighting.count == 0 && !self.entries.contains_key(&key) {
+                continue;
             }
             let entry = self.entries.entry(key).or_insert_with_key(|(_, subject)| Entry::new(sighting.alarm, subject));
             if entry.see(sighting, today) {
