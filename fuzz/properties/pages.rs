@@ -1,5 +1,5 @@
 //! Pages of the admin: whatever strangers and files say, the status is JSON on one line that means the same bytes, and the
-//! metrics are lines of OpenMetrics with the same labels.
+//! metrics are lines of `OpenMetrics` with the same labels.
 //!
 //! An input is four texts with a zero byte between: a listener's label, a refused request line, why a file of the kernel
 //! cannot be read, why there is no token.
@@ -104,7 +104,7 @@ fn bytes(sample: &str) -> Vec<u8> {
     bytes
 }
 
-/// The series of a page, in order: name and labels (OpenMetrics 1.0, section "ABNF").
+/// The series of a page, in order: name and labels (`OpenMetrics` 1.0, section "ABNF").
 fn series(page: &str) -> Vec<(String, Vec<(String, String)>)> {
     let body = page.strip_suffix("# EOF\n").expect("the end is marked");
     let lines = body.split_terminator('\n').filter(|line| {

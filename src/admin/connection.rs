@@ -169,7 +169,7 @@ mod tests {
         let begun = Instant::now();
         let slow = async {
             for _ in 0..100 {
-                sleep(PATIENCE - Duration::from_secs(1)).await;
+                sleep(PATIENCE.saturating_sub(Duration::from_secs(1))).await;
                 theirs.read_u8().await.unwrap();
             }
             theirs

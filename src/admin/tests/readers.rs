@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket};
 
 use super::super::connection;
 use super::super::desk::Desk;
@@ -37,7 +37,7 @@ impl Lan {
     /// Head and body of the answer to a request from this address.
     async fn ask(&self, from: &str, request: String) -> (String, String) {
         let to = self.listener.local_addr().unwrap();
-        let (asks, accepted) = tokio::join!(TcpStream::connect(to), self.listener.accept());
+        let (asks, accepted) = tokio::join!(TcpSocket::new_v4().unwrap().connect(to), self.listener.accept());
         let place = Arc::clone(&self.desk.places).acquire_owned().await.unwrap();
         let from = SocketAddr::new(from.parse().unwrap(), 40_000);
         let served = tokio::spawn(connection::serve(Arc::clone(&self.desk), accepted.unwrap().0, from, place));
