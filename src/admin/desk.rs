@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 use super::answer::{Answer, dress, json, later, line, method_not_allowed, respond, with};
 use super::changes::{self, RELEASE};
 use super::connection::Visitor;
+use super::exposition::{self, Format};
 use super::limits::CONNECTIONS;
 use super::press::Press;
 use super::readers::Readers;
@@ -44,7 +45,7 @@ pub struct Desk {
     registry: Registry,
     readers: Readers,
     status: Press,
-    metrics: Press,
+    metrics: Press<Format>,
     history: Press<Option<u64>>,
     clients: Press<ClientKey>,
 }
@@ -75,8 +76,27 @@ impl Desk {
 
     /// The metrics, as `OpenMetrics`; empty if they cannot be written.
     pub fn metrics(&self) -> String {
-        let mut text = String::with_capacity(32 << 10);
-        prometheus_client::encoding::text::encode(&mut text, &self.registry).map(|()| text).unwrap_or_default()
+        self.exposition(Format::OpenMetrics)
+    }
+
+    fn exposition(&self, format: Format) -> String {
+        let histograms = self.board.counters.histograms();
+        let wanted = self.board.settings.load().admin.exemplars;
+        // Nothing is kept before somebody scrapes, or what nobody can be shown.
+        for (_, histogram) in histograms {
+            histogram.exemplars.want(wanted);
+        }
+        // Before the counts: what is an example has been counted then.
+        let exemplars = histograms.map(|(name, histogram)| (name, histogram.exemplars.read()));
+        let mut page = String::with_capacity(32 << 10);
+        if prometheus_client::encoding::text::encode(&mut page, &self.registry).is_err() {
+            return String::new();
+        }
+        match format {
+            Format::OpenMetrics if wanted => exposition::with_exemplars(&page, &exemplars),
+            Format::OpenMetrics => page,
+            Format::Text => exposition::text(&page),
+        }
     }
 
     /// Connections that ask.
@@ -121,7 +141,7 @@ impl Desk {
             "/healthz" => line(StatusCode::OK, "ok\n"),
             "/readyz" if self.board.draining.load(Relaxed) => line(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
             "/readyz" => line(StatusCode::OK, "ready\n"),
-            "/metrics" => self.show_metrics(),
+            "/metrics" => self.show_metrics(Format::accepted(request.headers())),
             "/api/v1/status" => self.status.get((), || self.status().into()).map_or_else(busy, json),
             "/api/v1/history" => self.show_history(request.uri().query()),
             "/api/v1/events" => self.show_events(visitor, own, request),
@@ -132,13 +152,12 @@ impl Desk {
         }
     }
 
-    fn show_metrics(&self) -> Answer {
-        let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-        match self.metrics.get((), || self.metrics().into()) {
+    fn show_metrics(&self, format: Format) -> Answer {
+        match self.metrics.get(format, || self.exposition(format).into()) {
             Some(text) if text.is_empty() => {
                 line(StatusCode::INTERNAL_SERVER_ERROR, "The metrics cannot be written.\n")
             }
-            Some(text) => respond(StatusCode::OK, kind, text),
+            Some(text) => respond(StatusCode::OK, format.kind(), text),
             None => busy(),
         }
     }

@@ -9,9 +9,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, NoLabelSet,
+    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, MetricEncoder, NoLabelSet,
 };
 use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Unit;
 
 use super::Board;
 use super::desk::TurnedAway;
@@ -360,6 +361,7 @@ fn kernel_memory(kernel: &KernelView, page: &mut Page<'_, '_>) -> fmt::Result {
         ("floodgate_kernel_orphan_limit", "net.ipv4.tcp_max_orphans", kernel.orphan_limit),
         ("floodgate_kernel_time_wait_limit", "net.ipv4.tcp_max_tw_buckets", kernel.time_wait_limit),
         ("floodgate_kernel_tcp_memory_bytes", "Memory of TCP socket buffers", kernel.tcp_memory),
+        ("floodgate_kernel_memory_size_bytes", "Memory of the box", kernel.ram),
     ] {
         page.gauge(name, help, value)?;
     }
@@ -448,14 +450,29 @@ fn kernel_events(tcp: &TcpExt, page: &mut Page<'_, '_>) -> fmt::Result {
     Ok(())
 }
 
+/// The units that a name may end with.
+static UNITS: [Unit; 2] = [Unit::Seconds, Unit::Bytes];
+
 /// The encoder, with names as they are exported and values that may be absent.
 struct Page<'a, 'e>(&'a mut DescriptorEncoder<'e>);
 
 impl Page<'_, '_> {
+    /// What stands above the values: name, unit, kind, and what it is.
+    fn family<'s>(&'s mut self, name: &'s str, help: &str, kind: MetricType) -> Result<MetricEncoder<'s>, fmt::Error> {
+        // The encoder appends `_total` to the name of a counter, and the unit to every name.
+        let stem = name.strip_suffix("_total").unwrap_or(name);
+        let measured = UNITS.iter().find_map(|unit| {
+            let stem = stem.strip_suffix(unit.as_str())?.strip_suffix('_')?;
+            Some((stem, unit))
+        });
+        match measured {
+            Some((stem, unit)) => self.0.encode_descriptor(stem, help, Some(unit), kind),
+            None => self.0.encode_descriptor(stem, help, None, kind),
+        }
+    }
+
     fn counter(&mut self, name: &str, help: &str, value: &impl EncodeCounterValue) -> fmt::Result {
-        self.0
-            .encode_descriptor(stem(name), help, None, MetricType::Counter)?
-            .encode_counter::<NoLabelSet, _, f64>(value, None)
+        self.family(name, help, MetricType::Counter)?.encode_counter::<NoLabelSet, _, f64>(value, None)
     }
 
     fn counters<L: EncodeLabelSet>(
@@ -464,7 +481,7 @@ impl Page<'_, '_> {
         help: &str,
         rows: impl IntoIterator<Item = (L, u64)>,
     ) -> fmt::Result {
-        let mut family = self.0.encode_descriptor(stem(name), help, None, MetricType::Counter)?;
+        let mut family = self.family(name, help, MetricType::Counter)?;
         for (labels, value) in rows {
             family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&value, None)?;
         }
@@ -473,7 +490,7 @@ impl Page<'_, '_> {
 
     fn gauge(&mut self, name: &str, help: &str, value: Option<impl EncodeGaugeValue>) -> fmt::Result {
         let Some(value) = value else { return Ok(()) };
-        self.0.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
+        self.family(name, help, MetricType::Gauge)?.encode_gauge(&value)
     }
 
     fn gauges<L: EncodeLabelSet>(
@@ -486,7 +503,7 @@ impl Page<'_, '_> {
         if rows.peek().is_none() {
             return Ok(());
         }
-        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        let mut family = self.family(name, help, MetricType::Gauge)?;
         for (labels, value) in rows {
             family.encode_family(&labels)?.encode_gauge(&value)?;
         }
@@ -498,13 +515,6 @@ impl Page<'_, '_> {
         let buckets: Vec<(f64, u64)> = histogram.buckets().collect();
         // Not the histogram's own count, which may be newer: the last bucket must equal the count.
         let count = buckets.iter().map(|(_, count)| count).sum();
-        self.0
-            .encode_descriptor(name, help, None, MetricType::Histogram)?
-            .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+        self.family(name, help, MetricType::Histogram)?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
     }
-}
-
-/// The encoder appends `_total` to the name of a counter.
-fn stem(name: &str) -> &str {
-    name.strip_suffix("_total").unwrap_or(name)
 }

@@ -36,6 +36,7 @@ mod changes;
 mod connection;
 mod desk;
 mod events;
+mod exposition;
 mod hosts;
 mod limits;
 mod metrics;

@@ -101,6 +101,7 @@ fn settings(file: &mut File<'_>) -> Settings {
             hosts: file.read(&keys::ADMIN_HOSTS),
             token_file: file.read(&keys::ADMIN_TOKEN_FILE),
             read_token_file: file.read(&keys::ADMIN_READ_TOKEN_FILE),
+            exemplars: file.read(&keys::ADMIN_EXEMPLARS),
         },
         own: Own { addresses, names, allow: file.read(&keys::SELF_ALLOW) },
         clients: Clients { allow: file.read(&keys::CLIENTS_ALLOW), exempt: file.read(&keys::CLIENTS_EXEMPT) },

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tracing::level_filters::LevelFilter;
 
-use super::kinds::{Choice, Count, Kind, List, PortList, Size, Span, Text};
+use super::kinds::{Choice, Count, Kind, List, PortList, Size, Span, Switch, Text};
 use super::problem::Fault;
 use super::settings::{
     AccessFormat, AccessTarget, DestinationRule, FenceChoice, GuardMode, HostName, HostPort, LadderMode, Rate,
@@ -157,6 +157,9 @@ keys! {
     ADMIN_READ_TOKEN_FILE: Text<TokenFile> = ["admin" "read-token-file" = r#""""#]
         Text { form: "an absolute path or \"\"", parse: read_token_file },
         restart if |old, new| old.admin.read_token_file != new.admin.read_token_file;
+    /// Whether the latency histograms of /metrics have exemplars, for scrapers of OpenMetrics: for each bucket how long the
+    /// slowest request of a minute took, and the time under which the access log has it.
+    ADMIN_EXEMPLARS: Switch = ["admin" "exemplars" = "false"] Switch;
 
     /// Further addresses and names of this box: its address before NAT, virtual addresses, DNS names.
     SELF_ALIASES: List<HostName> = ["self" "aliases" = "[]"]

@@ -75,6 +75,8 @@ pub struct Admin {
     pub token_file: TokenFile,
     /// `read-token-file`; never [`TokenFile::Auto`].
     pub read_token_file: TokenFile,
+    /// `exemplars`: whether `/metrics` has any.
+    pub exemplars: bool,
 }
 
 /// Where a token is.

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use super::exemplars::Exemplars;
 use crate::outcome::{ConnectionEnd, Form, Reason, RequestEnd};
 
 /// Where bytes went; the label `direction` of `floodgate_bytes_total`.
@@ -67,11 +68,16 @@ impl<const N: usize> PerVariant<N> {
 pub const BUCKETS: [f64; 16] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
+/// One bucket more, for what is above the last bound.
+const SLOTS: usize = BUCKETS.len() + 1;
+
 /// A histogram of durations with fixed buckets; recording is two relaxed additions.
 #[derive(Debug, Default)]
 pub struct Histogram {
-    buckets: PerVariant<17>,
+    buckets: PerVariant<SLOTS>,
     micros: AtomicU64,
+    /// One example for each bucket, if somebody wants any.
+    pub exemplars: Exemplars<SLOTS>,
 }
 
 impl Histogram {
@@ -81,6 +87,7 @@ impl Histogram {
         let index = BUCKETS.iter().position(|bound| seconds <= *bound).unwrap_or(BUCKETS.len());
         self.buckets.add(index, 1);
         self.micros.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
+        self.exemplars.note(index, took);
     }
 
     /// How many durations were recorded.
@@ -154,6 +161,15 @@ impl Counters {
     /// How many refusals of this reason took this form.
     pub fn refusals(&self, reason: Reason, form: Form) -> u64 {
         self.refusals.get(reason.index() * Form::COUNT + form.index())
+    }
+
+    /// Every histogram, by the name it is exported under.
+    pub fn histograms(&self) -> [(&'static str, &Histogram); 3] {
+        [
+            ("floodgate_upstream_connect_seconds", &self.connect_seconds),
+            ("floodgate_request_seconds", &self.request_seconds),
+            ("floodgate_dns_seconds", &self.dns_seconds),
+        ]
     }
 
     /// Counts bytes moved.

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use ahash::AHashSet;
 
-use super::{fence, get, start};
+use super::{fence, get, speak, start};
 use crate::alarm::book::Standing;
 use crate::alarm::{Alarm, Severity};
 use crate::guard::holds::HOLD_BYTES;
@@ -24,7 +24,7 @@ pub(super) fn series(page: &str) -> impl Iterator<Item = (&str, f64)> {
 }
 
 /// Every line belongs to the family declared above it, no family and no series comes twice, the end is marked.
-fn assert_openmetrics(page: &str) {
+pub(super) fn assert_openmetrics(page: &str) {
     let mut families = AHashSet::new();
     let mut seen = AHashSet::new();
     let (mut family, mut suffixes): (&str, &[&str]) = ("", &[]);
@@ -42,7 +42,11 @@ fn assert_openmetrics(page: &str) {
                 "histogram" => &["_sum", "_count", "_bucket"],
                 other => panic!("{other}"),
             };
+        } else if let Some(measured) = line.strip_prefix("# UNIT ") {
+            let (name, unit) = measured.split_once(' ').unwrap();
+            assert!(name == family && name.ends_with(&format!("_{unit}")), "{line}");
         } else {
+            let line = line.split(" # ").next().unwrap();
             let (name, value) = line.rsplit_once(' ').unwrap();
             assert!(value.parse::<f64>().unwrap() >= 0.0, "{line}");
             assert!(seen.insert(name), "{name} twice");
@@ -151,6 +155,45 @@ async fn metrics_follow_the_counters() {
         let value = series(&page).find(|(n, _)| *n == name).map(|(_, v)| v);
         assert_eq!(value, Some(expected), "{name}");
     }
+}
+
+#[tokio::test]
+async fn a_scraper_gets_the_format_it_asks_for() {
+    let board = start().await;
+    for (accept, kind) in [
+        ("application/openmetrics-text;version=1.0.0", "application/openmetrics-text; version=1.0.0; charset=utf-8"),
+        ("text/plain;version=0.0.4", "text/plain; version=0.0.4; charset=utf-8"),
+    ] {
+        let request =
+            format!("GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\nConnection: close\r\n\r\n");
+        let (head, page) = speak(&board, &request).await;
+        assert!(head.contains(&format!("content-type: {kind}")), "{head}");
+        assert_eq!(page.contains("# EOF") || page.contains("# UNIT"), accept.starts_with("app"), "{page}");
+        assert!(page.contains("\nfloodgate_requests_total 0\n"), "{page}");
+        assert_eq!(page.contains("# TYPE floodgate_requests_total counter"), accept.starts_with("text"), "{page}");
+    }
+}
+
+#[tokio::test]
+async fn exemplars_are_shown_to_who_wants_them() {
+    let board = start().await;
+    let slow = || board.counters.request_seconds.record(Duration::from_millis(1_500));
+    slow();
+    assert!(!get(&board, "/metrics").await.1.contains(" # {"), "they are off");
+    let mut wanted = super::settings();
+    wanted.admin.exemplars = true;
+    board.settings.store(Arc::new(wanted));
+    // From the first scrape on.
+    assert!(!get(&board, "/metrics").await.1.contains(" # {"));
+    slow();
+    let (_, page) = get(&board, "/metrics").await;
+    assert_openmetrics(&page);
+    let shown: Vec<_> = page.lines().filter(|line| line.contains(" # {")).collect();
+    let [line] = shown[..] else { panic!("{shown:?}") };
+    assert!(line.starts_with(r#"floodgate_request_seconds_bucket{le="2.5"} 2 # {time="20"#), "{line}");
+    assert!(line.contains(r#""} 1.500000000 "#), "{line}");
+    let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: text/plain\r\nConnection: close\r\n\r\n";
+    assert!(!speak(&board, request).await.1.contains(" # {"), "the old format has none");
 }
 
 #[tokio::test]

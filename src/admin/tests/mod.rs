@@ -22,6 +22,7 @@ use crate::telemetry::Counters;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::refusals::Refusals;
 
+mod catalogue;
 mod changes;
 mod client;
 mod cost;
@@ -41,6 +42,7 @@ fn settings() -> Settings {
             hosts: vec!["gate.example".to_owned()],
             token_file: TokenFile::Off,
             read_token_file: TokenFile::Off,
+            exemplars: false,
         },
         ..Settings::defaults()
     }
