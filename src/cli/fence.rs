@@ -26,15 +26,27 @@ pub(super) enum Command {
     Release(ReleaseArgs),
 }
 
+// A doc comment here would become the description of the commands that ask.
 #[derive(Args, Debug)]
-struct Whom {
+pub(super) struct Whom {
     /// Where the gateway's admin is, as `http://HOST:PORT` [default: admin.address of /etc/floodgate/floodgate.toml if it can
     /// be read, else `http://127.0.0.1:9128`].
     #[arg(long, value_name = "URL", value_parser = Address::parse)]
     admin: Option<Address>,
-    /// The file that holds the token [default: to release, admin.token-file of the configuration; to list, none].
+    /// The file that holds the token [default: to release, admin.token-file of the configuration; to look, none].
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+}
+
+impl Whom {
+    /// What to show there, or why it cannot be read.
+    pub(super) fn credentials(&self) -> Result<Option<String>, String> {
+        self.token_file.as_deref().map(credentials).transpose()
+    }
+
+    pub(super) fn address(self) -> Address {
+        self.admin.unwrap_or_else(|| Address::of(settings().admin.address))
+    }
 }
 
 #[derive(Args, Debug)]
@@ -82,11 +94,11 @@ fn fail(code: u8, why: &str) -> ExitCode {
 }
 
 fn list(args: ListArgs) -> ExitCode {
-    let admin = args.whom.admin.unwrap_or_else(|| Address::of(settings().admin.address));
-    let credentials = match args.whom.token_file.as_deref().map(credentials).transpose() {
+    let credentials = match args.whom.credentials() {
         Ok(credentials) => credentials,
         Err(why) => return fail(UNREADABLE, &why),
     };
+    let admin = args.whom.address();
     let answer = match ask(&admin, Method::GET, "/api/v1/status", credentials.as_deref(), Vec::new()) {
         Ok(answer) => answer,
         Err(why) => return fail(FAILURE, &why),

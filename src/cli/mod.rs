@@ -10,6 +10,8 @@ mod demo;
 mod fence;
 #[cfg(feature = "tools")]
 mod pcap;
+#[cfg(feature = "tools")]
+mod top;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -66,6 +68,12 @@ enum Command {
     /// Alarms: see whether they arrive.
     #[command(subcommand, after_help = "Example:\n  floodgate alarm test")]
     Alarm(alarm::Command),
+    /// Watch the gateway on this terminal: pressure, the kernel's TCP memory, traffic, clients, fences, alarms.
+    #[cfg(feature = "tools")]
+    #[command(after_help = "Example:\n  floodgate top --admin http://10.115.5.2:9128\n\n\
+        Keys: w k s c r f b a sort the clients (worst, kernel memory, sockets, connections, requests, refusals, bytes,\n\
+        address), the arrows move through them, q leaves.")]
+    Top(top::Args),
     /// Captures: explain them, play them again, make them up.
     #[cfg(feature = "tools")]
     #[command(subcommand, after_help = "Example:\n  floodgate pcap analyze sick-gateway.pcap.gz")]
@@ -102,6 +110,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Cli { command: Command::Check(args) }) => check(&args),
         Ok(Cli { command: Command::Fence(command) }) => command.run(),
         Ok(Cli { command: Command::Alarm(command) }) => command.run(),
+        #[cfg(feature = "tools")]
+        Ok(Cli { command: Command::Top(args) }) => top::run(args),
         #[cfg(feature = "tools")]
         Ok(Cli { command: Command::Pcap(command) }) => command.run(),
         #[cfg(feature = "tools")]

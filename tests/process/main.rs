@@ -24,3 +24,5 @@ mod start;
 mod storm;
 #[path = "../toolkit/mod.rs"]
 mod toolkit;
+#[cfg(feature = "tools")]
+mod top;
