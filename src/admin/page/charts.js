@@ -2,7 +2,6 @@
 // pointer or else the latest, with its unit and its limit, for those who do not see the curves as well.
 
 import { bytes, bytesPerSecond, clock, count, latency, percent, perSecond } from '/format.js';
-import { SPAN } from '/past.js';
 import { t } from '/words.js';
 
 const HEIGHT = 132;
@@ -127,7 +126,7 @@ class Chart {
       legend: { show: false },
       cursor: { sync: { key: 'past' }, y: false, drag: { x: false, y: false }, points: { size: 6 } },
       scales: {
-        x: { time: true, range: () => [this.#past.end - SPAN, this.#past.end] },
+        x: { time: true, range: () => [this.#past.end - this.#past.span(), this.#past.end] },
         // Nothing but zeroes is drawn at the bottom.
         y: { range: (_, __, max) => [0, top ?? (max > 0 ? max * 1.1 : 1)] },
       },

@@ -1,6 +1,8 @@
 // Fifteen minutes, a value a second: what the gateway remembers, and what has arrived since.
 
 export const SPAN = 900;
+/** What is shown while less is known, in seconds. */
+const SPANS = [120, 300, SPAN];
 /** Seconds without a value that are bridged: events do not come on the dot, and where they do not come at all it is asked every
     two seconds. */
 const BRIDGED = 3;
@@ -65,6 +67,12 @@ export class Past {
   /** Seconds since 1970, for the axis. */
   times() {
     return Array.from({ length: SPAN }, (_, i) => this.end - SPAN + 1 + i);
+  }
+
+  /** How far back it is known what was, as one of a few spans. */
+  span() {
+    const first = this.get('connections').findIndex((value) => value !== null);
+    return SPANS.find((span) => first >= SPAN - span) ?? SPAN;
   }
 
   /** The values of a column, the latest last. */
