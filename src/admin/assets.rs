@@ -69,7 +69,16 @@ mod tests {
 
     #[test]
     fn nobody_else_is_asked_and_nothing_is_read_as_markup() {
-        let markup = ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function(", " style=\"", " onclick"];
+        let markup = [
+            "innerHTML",
+            "outerHTML",
+            "insertAdjacentHTML",
+            "document.write",
+            "eval(",
+            "Function(",
+            " style=\"",
+            " onclick",
+        ];
         let elsewhere = ["http:", "https:", "data:image", "@import", "url("];
         for (path, text) in own() {
             let text = text.replace("http://www.w3.org/2000/svg", "");
@@ -91,7 +100,9 @@ mod tests {
             let named = between(text, " data-t=\"", '"').chain(between(text, " data-label=\"", '"'));
             let columns = between(text, "name: '", '\'').filter(|name| name.contains('.'));
             // Not the end of another name: `element('`.
-            let is_call = |at: &usize| !text.get(..*at).is_some_and(|before| before.ends_with(|before: char| before.is_alphanumeric()));
+            let is_call = |at: &usize| {
+                !text.get(..*at).is_some_and(|before| before.ends_with(|before: char| before.is_alphanumeric()))
+            };
             let calls = text.match_indices("t('").map(|(at, _)| at).filter(is_call);
             let said = calls.filter_map(|at| text.get(at + 3..)?.split_once('\'')).map(|(key, _)| key);
             for key in named.chain(columns).chain(said).chain(between(text, "part('", '\'')) {

@@ -131,7 +131,7 @@ class Chart {
         y: { range: (_, __, max) => [0, top ?? (max > 0 ? max * 1.1 : 1)] },
       },
       axes: [
-        { ...axis, size: 22, space: 56, values: (_, splits) => splits.map((second) => clock(second, false)) },
+        { ...axis, size: 22, space: 56, values: (_, splits, __, ___, step) => splits.map((second) => clock(second, step < 60)) },
         { ...axis, size: 64, space: 28, values: (_, splits) => splits.map(write), ...(steps ? { incrs: steps } : {}) },
       ],
       series: [{}, ...columns.map(line)],
