@@ -335,7 +335,10 @@ test('pictures for the documents', { skip: !folder && 'tests/page/run --pictures
     await browser.with({ colorScheme: 'light' }, async (page) => {
       if (canFence) await page.locator('#fences-table tbody tr').first().waitFor({ timeout: 60_000 });
       const known = () => page.evaluate(() => Number(document.querySelector('.chart').dataset.known));
-      await until('a minute is known', async () => await known() >= 60);
+      await until('a minute and a half is known', async () => await known() >= 90);
+      await page.locator('#clients-table .opener').first().click();
+      await page.locator('#clients-table .detail h3').first().waitFor();
+      await page.mouse.move(0, 0);
       await page.screenshot({ path: join(folder, 'dashboard-light.png'), fullPage: true });
     });
     await browser.with({ colorScheme: 'dark', locale: 'zh-CN' }, async (page) => {
