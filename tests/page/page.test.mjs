@@ -55,6 +55,24 @@ test('the figures are live', async () => {
   });
 });
 
+test('the figures come as events', async (t) => {
+  const stream = new AbortController();
+  const { ok } = await fetch(`${gateway.url}api/v1/events`, { signal: stream.signal });
+  stream.abort();
+  if (!ok) return t.skip('this gateway sends no events');
+  await browser.with({}, async (page, asked) => {
+    const life = () => text(page, '#gateway');
+    for (let before = await life(), changes = 0; changes < 4; changes += 1) {
+      await until('the next second', async () => await life() !== before);
+      before = await life();
+    }
+    const times = (path) => asked.filter((url) => new URL(url).pathname === path).length;
+    assert.deepEqual([times('/api/v1/status'), times('/api/v1/events')], [1, 1], 'the first figures are asked for, and no others');
+    assert.equal(await page.evaluate(() => document.getElementById('link').dataset.state), 'live');
+  });
+  return undefined;
+});
+
 test('each number stands beside its limit, and a dash beside its reason', async () => {
   const status = await gateway.status();
   await browser.with({}, async (page) => {
