@@ -14,7 +14,8 @@ const FILES = {
   slab: '/proc/slabinfo', tcp_mem: '/proc/sys/net/ipv4/tcp_mem', orphan_limit: '/proc/sys/net/ipv4/tcp_max_orphans',
   time_wait_limit: '/proc/sys/net/ipv4/tcp_max_tw_buckets', sockets: '/proc/net/sockstat', sockets6: '/proc/net/sockstat6',
   events: '/proc/net/netstat', descriptors: '/proc/self/fd', cpu: '/proc/stat', load: '/proc/loadavg',
-  memory: '/proc/meminfo', psi_io: '/proc/pressure/io', conntrack: '/proc/sys/net/netfilter/nf_conntrack_count', psi_memory: '/proc/pressure/memory', psi_cpu: '/proc/pressure/cpu',
+  memory: '/proc/meminfo', psi_io: '/proc/pressure/io', conntrack: '/proc/sys/net/netfilter/nf_conntrack_count',
+  psi_memory: '/proc/pressure/memory', psi_cpu: '/proc/pressure/cpu',
 };
 
 /** Why something is not known. */
