@@ -76,11 +76,13 @@ function parts(alarm, open) {
   const steps = list(alarm.steps);
   const what = both(alarm.meaning);
   const sample = alarm.sample && (typeof alarm.sample === 'string' ? alarm.sample : told(alarm.sample));
-  if (!steps.length && !what && !sample) return [head];
+  const values = Object.entries(alarm.values ?? {}).map(([name, value]) => `${label('value', name)}: ${value}`).join(' · ');
+  if (!steps.length && !what && !sample && !values) return [head];
   const details = make('details');
   details.open = open ?? false;
-  details.append(make('summary', t('alarm.do')));
+  details.append(make('summary', t(steps.length ? 'alarm.do' : 'alarm.more')));
   if (what) details.append(marked('p', what));
+  if (values) details.append(make('p', values, 'quiet'));
   if (steps.length) {
     const numbered = make('ol');
     numbered.append(...steps.map((step) => marked('li', step)));

@@ -64,6 +64,7 @@ const TABLE = {
   'alarm.silenced': ['silenced', '已静音'],
   'alarm.since': ['since {time}', '自 {time}'],
   'alarm.do': ['What to do', '如何处理'],
+  'alarm.more': ['More', '详情'],
   'alarm.sample': ['Sample', '样例'],
   'sample.client': ['client', '客户端'],
   'sample.upstream': ['upstream', '上游'],
