@@ -6,8 +6,8 @@
 //!
 //! The other rooms are asked by these two: [`http1`] knows the wire, [`guard`] who may come in, [`net`] addresses and
 //! closing, [`kernel`] what TCP costs, [`config`] what the operator wants, [`telemetry`] and [`admin`] what he gets to
-//! see, [`alarm`] what he is told. [`outcome`] is the table of every way things can end. The tools stand apart: [`pcap`]
-//! reads, explains and replays captures, [`load`] is clients to measure a gateway with.
+//! see, [`alarm`] what he is told. [`outcome`] is the table of every way things can end. The tools stand apart: [`doctor`]
+//! finds out why a box is slow, [`pcap`] reads, explains and replays captures, [`load`] is clients to measure a gateway with.
 
 pub mod admin;
 pub mod alarm;
@@ -16,6 +16,7 @@ pub mod config;
 mod control;
 #[cfg(feature = "tools")]
 mod demo;
+pub mod doctor;
 pub mod gateway;
 pub mod guard;
 pub mod http1;

@@ -7,6 +7,7 @@ mod alarm;
 mod ask;
 #[cfg(feature = "tools")]
 mod demo;
+mod doctor;
 mod fence;
 #[cfg(feature = "tools")]
 mod pcap;
@@ -74,6 +75,10 @@ enum Command {
         Keys: w k s c r f b a sort the clients (worst, kernel memory, sockets, connections, requests, refusals, bytes,\n\
         address), the arrows move through them, q leaves.")]
     Top(top::Args),
+    /// Why is this box slow? The investigation, from symptom to culprit; exit code 0 (well), 1 (warning) or 2 (critical).
+    #[command(after_help = "Example:\n  floodgate doctor\n\n\
+        It changes nothing. As root it sees more: what it could not see, it says.")]
+    Doctor(doctor::Args),
     /// Captures: explain them, play them again, make them up.
     #[cfg(feature = "tools")]
     #[command(subcommand, after_help = "Example:\n  floodgate pcap analyze sick-gateway.pcap.gz")]
@@ -112,6 +117,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Cli { command: Command::Alarm(command) }) => command.run(),
         #[cfg(feature = "tools")]
         Ok(Cli { command: Command::Top(args) }) => top::run(args),
+        Ok(Cli { command: Command::Doctor(args) }) => doctor::run(&args),
         #[cfg(feature = "tools")]
         Ok(Cli { command: Command::Pcap(command) }) => command.run(),
         #[cfg(feature = "tools")]

@@ -9,6 +9,7 @@ mod commands;
 mod crowd;
 #[cfg(feature = "tools")]
 mod demo;
+mod doctor;
 mod fence;
 mod names;
 mod network;

@@ -36,7 +36,7 @@ impl Command {
 }
 
 /// Says what is wrong with which capture; false if none of them could be read.
-fn tell_problems(files: &[File]) -> bool {
+pub(super) fn tell_problems(files: &[File]) -> bool {
     for File { name, problems, .. } in files {
         let name = if name == "-" { "standard input" } else { name };
         for problem in problems {

@@ -130,7 +130,7 @@ impl Entry {
         // The crate leaves out the number of probes; it is the fourth byte (`idiag_retrans`).
         let again = header.get(3).copied()?;
         let header = InetResponseHeader::parse(header).ok()?;
-        let state = state(header.state)?;
+        let state = State::numbered(header.state)?;
         let memory = NlasIterator::new(attributes)
             .map_while(Result::ok)
             .find(|attribute| attribute.kind() == INET_DIAG_SKMEMINFO)
@@ -170,21 +170,24 @@ impl Entry {
     }
 }
 
-const fn state(number: u8) -> Option<State> {
-    Some(match number {
-        TCP_ESTABLISHED => State::Established,
-        TCP_SYN_SENT => State::SynSent,
-        TCP_SYN_RECV => State::SynReceived,
-        TCP_FIN_WAIT1 => State::FinWait1,
-        TCP_FIN_WAIT2 => State::FinWait2,
-        TCP_TIME_WAIT => State::TimeWait,
-        TCP_CLOSE => State::Closed,
-        TCP_CLOSE_WAIT => State::CloseWait,
-        TCP_LAST_ACK => State::LastAck,
-        TCP_LISTEN => State::Listen,
-        TCP_CLOSING => State::Closing,
-        _ => return None,
-    })
+impl State {
+    /// By the kernel's number for it (`include/net/tcp_states.h`).
+    pub(crate) const fn numbered(number: u8) -> Option<Self> {
+        Some(match number {
+            TCP_ESTABLISHED => Self::Established,
+            TCP_SYN_SENT => Self::SynSent,
+            TCP_SYN_RECV => Self::SynReceived,
+            TCP_FIN_WAIT1 => Self::FinWait1,
+            TCP_FIN_WAIT2 => Self::FinWait2,
+            TCP_TIME_WAIT => Self::TimeWait,
+            TCP_CLOSE => Self::Closed,
+            TCP_CLOSE_WAIT => Self::CloseWait,
+            TCP_LAST_ACK => Self::LastAck,
+            TCP_LISTEN => Self::Listen,
+            TCP_CLOSING => Self::Closing,
+            _ => return None,
+        })
+    }
 }
 
 /// A full socket tells of its memory, a request or a remnant has none; a remnant shows the timer of its kind whatever its

@@ -6,7 +6,7 @@
 mod cpu;
 mod disks;
 mod machine;
-mod parse;
+pub(crate) mod parse;
 mod sources;
 #[cfg(test)]
 mod tests;

@@ -1,21 +1,21 @@
 //! The formats of the proc files: bytes in, numbers out.
 //!
 //! Owns: slabinfo, sockstat, netstat, meminfo, pressure, stat, loadavg and the sysctls, as text. Called by:
-//! [`super::sources`], [`super::machine`].
+//! [`super::sources`], [`super::machine`], the doctor.
 //! Never: panics, allocates, or takes a missing number for zero. Everything is found by its name, never by its place.
 
 use super::{CACHES, Slab};
 
-fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|&byte| byte == b'\n')
 }
 
-fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty())
 }
 
 /// `None` for a negative number, for one beyond 64 bits, and for what is none.
-fn number(word: &[u8]) -> Option<u64> {
+pub(crate) fn number(word: &[u8]) -> Option<u64> {
     std::str::from_utf8(word).ok()?.parse().ok()
 }
 
@@ -24,19 +24,46 @@ fn line<'a>(text: &'a [u8], label: &str) -> Option<&'a [u8]> {
     lines(text).find(|line| words(line).next() == Some(label.as_bytes()))
 }
 
-/// The caches of [`CACHES`] in slabinfo (`mm/slab_common.c`, `print_slabinfo_header` and `cache_show`; versions 2.0 and 2.1).
+/// The columns of slabinfo that matter (`mm/slab_common.c`, `print_slabinfo_header` and `cache_show`; versions 2.0 and 2.1).
+#[derive(Clone, Copy, Debug)]
+struct Columns {
+    objects: usize,
+    slabs: usize,
+    pages: usize,
+    page_size: u64,
+}
+
+impl Columns {
+    /// As the header names them, and the rows behind it. The colons and the words "tunables" and "slabdata" stand in the header
+    /// and in every row alike.
+    fn read(text: &[u8], page_size: u64) -> Option<(Self, impl Iterator<Item = &[u8]>)> {
+        let mut rows = lines(text);
+        let header = rows.find_map(|row| row.strip_prefix(b"#"))?;
+        let column = |name: &[u8]| words(header).position(|word| word == name);
+        let columns = Self {
+            objects: column(b"<active_objs>")?,
+            slabs: column(b"<num_slabs>")?,
+            pages: column(b"<pagesperslab>")?,
+            page_size,
+        };
+        Some((columns, rows))
+    }
+
+    fn slab(&self, row: &[u8]) -> Option<Slab> {
+        let cell = |column| words(row).nth(column).and_then(number);
+        Some(Slab {
+            objects: cell(self.objects)?,
+            bytes: cell(self.slabs)?.checked_mul(cell(self.pages)?)?.checked_mul(self.page_size)?,
+        })
+    }
+}
+
+/// The caches of [`CACHES`] in slabinfo.
 ///
 /// `None` when no header names the columns. A cache that is not listed (merged with another one by SLUB, or a kernel without
 /// it) or that has no number in a column is `None`.
 pub(super) fn slabinfo(text: &[u8], page_size: u64) -> Option<[Option<Slab>; CACHES.len()]> {
-    let mut rows = lines(text);
-    let header = rows.find_map(|row| row.strip_prefix(b"#"))?;
-    let column = |name: &[u8]| words(header).position(|word| word == name);
-    // The colons and the words "tunables" and "slabdata" stand in the header and in every row alike.
-    let objects = column(b"<active_objs>")?;
-    let slabs = column(b"<num_slabs>")?;
-    let pages = column(b"<pagesperslab>")?;
-
+    let (columns, rows) = Columns::read(text, page_size)?;
     let mut caches = [None; CACHES.len()];
     for row in rows {
         let Some(name) = words(row).next() else {
@@ -44,21 +71,21 @@ pub(super) fn slabinfo(text: &[u8], page_size: u64) -> Option<[Option<Slab>; CAC
         };
         for (cache, slab) in CACHES.iter().zip(&mut caches) {
             if cache.as_bytes() == name {
-                let cell = |column| words(row).nth(column).and_then(number);
-                *slab = (|| {
-                    Some(Slab {
-                        objects: cell(objects)?,
-                        bytes: cell(slabs)?.checked_mul(cell(pages)?)?.checked_mul(page_size)?,
-                    })
-                })();
+                *slab = columns.slab(row);
             }
         }
     }
     Some(caches)
 }
 
+/// Every cache of slabinfo that has a number in each column, by name.
+pub(crate) fn slabs(text: &[u8], page_size: u64) -> Option<impl Iterator<Item = (&[u8], Slab)>> {
+    let (columns, rows) = Columns::read(text, page_size)?;
+    Some(rows.filter_map(move |row| Some((words(row).next()?, columns.slab(row)?))))
+}
+
 /// The number after `key` on the line that begins with `label`: sockstat and sockstat6 (net/ipv4/proc.c, `sockstat_seq_show`).
-pub(super) fn pair(text: &[u8], label: &str, key: &str) -> Option<u64> {
+pub(crate) fn pair(text: &[u8], label: &str, key: &str) -> Option<u64> {
     let mut words = words(line(text, label)?);
     words.find(|word| *word == key.as_bytes())?;
     words.next().and_then(number)
@@ -67,7 +94,7 @@ pub(super) fn pair(text: &[u8], label: &str, key: &str) -> Option<u64> {
 /// The number under `name` in the two lines that begin with `label`: netstat and snmp (net/ipv4/proc.c, `netstat_seq_show`).
 ///
 /// Two lines of different length are not a table: nobody can say which number belongs to which name.
-pub(super) fn column(text: &[u8], label: &str, name: &str) -> Option<u64> {
+pub(crate) fn column(text: &[u8], label: &str, name: &str) -> Option<u64> {
     let mut rows = lines(text).filter(|row| words(row).next() == Some(label.as_bytes()));
     let (names, values) = (rows.next()?, rows.next()?);
     if words(names).count() != words(values).count() {
@@ -77,7 +104,7 @@ pub(super) fn column(text: &[u8], label: &str, name: &str) -> Option<u64> {
 }
 
 /// A sysctl of exactly `N` numbers.
-pub(super) fn sysctl<const N: usize>(text: &[u8]) -> Option<[u64; N]> {
+pub(crate) fn sysctl<const N: usize>(text: &[u8]) -> Option<[u64; N]> {
     let mut words = words(text);
     let mut values = [0; N];
     for value in &mut values {
@@ -87,7 +114,7 @@ pub(super) fn sysctl<const N: usize>(text: &[u8]) -> Option<[u64; N]> {
 }
 
 /// A line of meminfo (fs/proc/meminfo.c), in bytes.
-pub(super) fn memory(text: &[u8], name: &str) -> Option<u64> {
+pub(crate) fn memory(text: &[u8], name: &str) -> Option<u64> {
     let value = lines(text).find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b":"))?;
     let mut words = words(value);
     let kilobytes = words.next().and_then(number)?;
@@ -95,7 +122,7 @@ pub(super) fn memory(text: &[u8], name: &str) -> Option<u64> {
 }
 
 /// `some avg10` of a pressure file (Documentation/accounting/psi.rst), in hundredths of a percent.
-pub(super) fn stall(text: &[u8]) -> Option<u32> {
+pub(crate) fn stall(text: &[u8]) -> Option<u32> {
     let percent = words(line(text, "some")?).find_map(|word| word.strip_prefix(b"avg10="))?;
     let (whole, hundredths) = percent.split_at_checked(percent.iter().position(|byte| *byte == b'.')?)?;
     let hundredths = hundredths.get(1..).filter(|digits| digits.len() == 2)?;

@@ -10,6 +10,7 @@ pub mod show;
 #[cfg(test)]
 mod tests;
 
+use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -63,7 +64,16 @@ pub fn analyze(files: &[PathBuf], options: Options) -> Findings {
     analyze_with(files, options, ()).0
 }
 
-/// The same, with a `witness` who hears it all too.
+/// Reads one capture to its end, as it comes.
+pub fn analyze_input(name: String, input: impl Read, options: Options) -> Findings {
+    let mut road = Road::new(Gatherer::new(options));
+    road.read(name, input);
+    let (gatherer, Passed { files, counters, span }) = road.finish();
+    let findings = judge::judge(&gatherer.evidence);
+    Findings { files, counters, span, ..findings }
+}
+
+/// [`analyze`], with a `witness` who hears it all too.
 pub fn analyze_with<W: Witness>(files: &[PathBuf], options: Options, witness: W) -> (Findings, W) {
     let mut road = Road::new((Gatherer::new(options), witness));
     road.open(files);

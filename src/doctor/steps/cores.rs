@@ -1,0 +1,129 @@
+//! Load, cores, disks: the symptoms.
+
+use super::super::Verdict;
+use super::super::evidence::{Cpu, Evidence};
+use super::super::words::{of, percent, real, share};
+use super::{Finding, Step, marks};
+
+pub(super) fn load(evidence: &Evidence) -> Finding {
+    let mut finding = Finding::new(Step::Load);
+    let Some(load) = evidence.load else { return finding.means("", "") };
+    let [one, five, fifteen] = load.averages;
+    match evidence.now.cores.filter(|cores| *cores > 0) {
+        Some(cores) => {
+            let per_core = one / real(cores);
+            let figure =
+                format!("load {one:.2} (1 min), {five:.2} (5 min), {fifteen:.2} (15 min) on {}", of(cores, "core"));
+            finding.saw(marks::LOAD.of(per_core), format_args!("{figure}: {per_core:.1} per core"));
+        }
+        None => {
+            finding.evidence.push(format!("load {one:.2}, {five:.2}, {fifteen:.2}; the number of cores is not known"));
+        }
+    }
+    if let (Some(running), Some(blocked)) = (evidence.now.running, evidence.now.blocked) {
+        finding.evidence.push(format!(
+            "{} for a core or on one, {} for a disk",
+            of(running, "task"),
+            of(blocked, "task")
+        ));
+    }
+    finding
+        .means("The cores keep up.", "More wants to be done than the cores and disks can do; the next steps say what.")
+}
+
+/// The share of each kind of time.
+pub(in crate::doctor) struct Split {
+    pub(in crate::doctor) iowait: f64,
+    pub(in crate::doctor) softirq: f64,
+    pub(in crate::doctor) steal: f64,
+    pub(in crate::doctor) busy: f64,
+}
+
+impl Split {
+    pub(in crate::doctor) fn of(cpu: &Cpu) -> Option<Self> {
+        let total = cpu.total();
+        Some(Self {
+            iowait: share(cpu.iowait, total)?,
+            softirq: share(cpu.softirq.saturating_add(cpu.irq), total)?,
+            steal: share(cpu.steal, total)?,
+            busy: share(total.saturating_sub(cpu.idle).saturating_sub(cpu.iowait), total)?,
+        })
+    }
+}
+
+pub(super) fn cpu(evidence: &Evidence) -> Finding {
+    let mut finding = Finding::new(Step::Cpu);
+    let change = evidence.change();
+    if let Some(change) = change
+        && let Some(cpu) = change.cpu()
+        && let Some(split) = Split::of(&cpu)
+    {
+        let verdict = [
+            marks::IOWAIT.of(split.iowait),
+            marks::SOFTIRQ.of(split.softirq),
+            marks::STEAL.of(split.steal),
+            marks::BUSY.of(split.busy),
+        ];
+        let part = |ticks| percent(share(ticks, cpu.total()).unwrap_or(0.0));
+        finding.saw(
+            verdict.into_iter().max().unwrap_or_default(),
+            format_args!(
+                "{}: user {}, system {}, softirq {}, iowait {}, steal {}, idle {}",
+                change.when(),
+                part(cpu.user),
+                part(cpu.system),
+                part(cpu.softirq.saturating_add(cpu.irq)),
+                part(cpu.iowait),
+                part(cpu.steal),
+                part(cpu.idle),
+            ),
+        );
+        if !change.is_recent() {
+            finding.advise(
+                "A second reading of proc/stat, proc/vmstat and proc/uptime in DIR/second would show what happens now.",
+            );
+        }
+    }
+    for (stall, mark, what) in
+        [(evidence.stalls.cpu, marks::CPU_STALL, "a core"), (evidence.stalls.io, marks::IO_STALL, "a disk")]
+    {
+        if let Some(stall) = stall {
+            finding.saw(
+                mark.of(f64::from(stall)),
+                format_args!("somebody waited for {what} in {} of the last 10 s", percent(f64::from(stall) / 10_000.0)),
+            );
+        }
+    }
+    if let Some(rate) = change.and_then(|change| change.rate(|reading| reading.backlog_drops))
+        && rate > 0.0
+    {
+        finding.evidence.push(format!("{rate:.1} packets/s dropped since the cores did not fetch them in time"));
+    }
+    finding.means(
+        "The cores have time left.",
+        "iowait: they wait for a disk, and memory that was taken from the page cache has to be read again; softirq: the network \
+         alone fills them; steal: the host of this virtual machine takes them away.",
+    )
+}
+
+pub(super) fn disk(evidence: &Evidence) -> Finding {
+    let mut finding = Finding::new(Step::Disk);
+    let Some(change) = evidence.change() else { return finding.means("", "") };
+    let mut disks: Vec<_> = change.disks().collect();
+    disks.sort_by(|(_, a, _), (_, b, _)| b.total_cmp(a));
+    for (name, busy, milliseconds) in disks.into_iter().take(3) {
+        // A fast disk may be busy all the time: it does much at once.
+        let verdict = if milliseconds >= marks::SLOW_MS { marks::DISK.of(busy) } else { Verdict::Ok };
+        let figure = format!("{name}: busy {} {}, {milliseconds:.1} ms an operation", percent(busy), change.when());
+        finding.saw(verdict, figure);
+        if verdict > Verdict::Ok {
+            finding.advise("Who reads and writes: `pidstat -d 1` (package sysstat), or `iotop -o`.");
+        }
+    }
+    finding.remedy.dedup();
+    finding.means(
+        "The disks keep up.",
+        "The disk is busy all the time and each operation waits. Either it is slow, or it is made to read again what memory no \
+         longer holds: the next steps tell.",
+    )
+}
