@@ -262,7 +262,7 @@ impl Gateway {
             runtime.spawn(control::memory::run(shared, listeners));
         })?;
         let shared = Arc::clone(&self.shared);
-        let alarms = Alarms::new(Arc::clone(&self.alarms), Some(outbox));
+        let alarms = Alarms::new(Arc::clone(&self.alarms), Some(outbox), Arc::clone(&board.deliveries));
         self.start_thread("control".to_owned(), move |runtime| {
             let _entered = runtime.enter();
             let events = Arc::clone(&board.events);

@@ -361,7 +361,6 @@ fn kernel_memory(kernel: &KernelView, page: &mut Page<'_, '_>) -> fmt::Result {
         ("floodgate_kernel_orphan_limit", "net.ipv4.tcp_max_orphans", kernel.orphan_limit),
         ("floodgate_kernel_time_wait_limit", "net.ipv4.tcp_max_tw_buckets", kernel.time_wait_limit),
         ("floodgate_kernel_tcp_memory_bytes", "Memory of TCP socket buffers", kernel.tcp_memory),
-        ("floodgate_kernel_memory_size_bytes", "Memory of the box", kernel.ram),
     ] {
         page.gauge(name, help, value)?;
     }

@@ -14,7 +14,8 @@ use tracing::{info, warn};
 
 use super::fences::Fences;
 use crate::alarm::book::{Book, Register, Today};
-use crate::alarm::facts::{Counts, Cpu, Facts, Failing, Fenced, Patience, Refused};
+use crate::alarm::deliver::Report;
+use crate::alarm::facts::{Counts, Cpu, Facts, Failing, Fenced, Patience, Refused, Undelivered};
 use crate::alarm::judge::Judge;
 use crate::alarm::{Message, Outbox, Stage};
 use crate::config::Settings;
@@ -40,6 +41,8 @@ pub(crate) struct Alarms {
     before: Option<Counts>,
     register: Arc<Register>,
     outbox: Option<Outbox>,
+    /// How deliveries fare.
+    deliveries: Arc<Report>,
 }
 
 /// Requests that came to no good end within a second.
@@ -51,8 +54,8 @@ pub(crate) struct Ended<'a> {
 
 impl Alarms {
     /// `outbox`: where messages go besides the log.
-    pub(crate) fn new(register: Arc<Register>, outbox: Option<Outbox>) -> Self {
-        Self { judge: Judge::default(), book: Book::default(), before: None, register, outbox }
+    pub(crate) fn new(register: Arc<Register>, outbox: Option<Outbox>, deliveries: Arc<Report>) -> Self {
+        Self { judge: Judge::default(), book: Book::default(), before: None, register, outbox, deliveries }
     }
 
     /// A second has passed.
@@ -137,10 +140,20 @@ impl Alarms {
             memory_available: kernel.memory_available,
             conntrack: kernel.conntrack,
             disks: kernel.disks.clone(),
-            deliveries: Vec::new(),
+            deliveries: undelivered(&self.deliveries),
             kernel,
         }
     }
+}
+
+/// What messages do not reach, and why they may not.
+fn undelivered(report: &Report) -> Vec<Undelivered> {
+    let failing =
+        report.failing().into_iter().map(|failing| Undelivered { webhook: failing.destination, why: failing.why });
+    let clock = report.skew().map(|skew| format!("the clock of this box differs by {skew} s from those of others"));
+    let disk = report.unstored().map(|why| format!("messages that wait are in memory alone: {why}"));
+    let own = [clock, disk].into_iter().flatten().map(|why| Undelivered { webhook: "–".to_owned(), why });
+    failing.chain(own).collect()
 }
 
 /// Messages that the outbox still takes. Nobody else sends there, so that there is no less when it comes to it.

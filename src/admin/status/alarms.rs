@@ -1,11 +1,13 @@
 //! The alarms that stand.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
 use super::super::Board;
 use super::unix_seconds;
-use crate::alarm::Severity;
 use crate::alarm::book::Standing;
+use crate::alarm::{Message, Severity, Stage};
 use crate::telemetry::access_log::escape::printable;
 
 /// The worst first.
@@ -24,6 +26,7 @@ fn row(standing: &Standing) -> Value {
             "answer": printable(&sample.answer),
         })
     });
+    let words = words(standing);
     json!({
         "id": standing.alarm.label(),
         "severity": severity(standing.severity),
@@ -35,7 +38,27 @@ fn row(standing: &Standing) -> Value {
         "silenced": standing.silenced,
         "values": values,
         "sample": sample,
+        "title": words.get("title"),
+        "meaning": words.get("meaning"),
+        "steps": words.get("steps"),
     })
+}
+
+/// What a message says of it, in every language.
+fn words(standing: &Standing) -> Value {
+    let message = Message {
+        alarm: standing.alarm,
+        stage: Stage::Firing,
+        gateway: String::new(),
+        subject: standing.subject.clone(),
+        first: standing.since,
+        last: standing.last,
+        count: standing.count,
+        window: Duration::ZERO,
+        values: standing.values.clone(),
+        sample: standing.sample.clone(),
+    };
+    message.json()
 }
 
 /// The stable word for it.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::metrics::assert_openmetrics;
 use super::{get, start};
 use crate::guard::pressure::{Report, signals};
-use crate::kernel::view::{CACHES, KernelView, Slab, Sockets, TcpExt};
+use crate::kernel::view::{CACHES, CpuShares, Disk, KernelView, Slab, Sockets, TcpExt};
 
 const DOCUMENT: &str = include_str!("../../../docs/METRICS.md");
 
@@ -72,6 +72,14 @@ async fn everything() -> Vec<Family> {
             syn_cookies: some,
         },
         ram: some,
+        memory_available: some,
+        cpu: Some(CpuShares::default()),
+        load: Some(0.5),
+        conntrack: Some((1, 2)),
+        memory_stall: Some(1),
+        cpu_stall: Some(1),
+        io_stall: Some(1),
+        disks: vec![Disk { path: "/var/log/floodgate".into(), free: 1, total: 2 }],
         ..KernelView::default()
     })));
     let all = signals::SIGNALS.iter().map(|(name, _)| (*name, 0.0)).collect();

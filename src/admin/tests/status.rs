@@ -263,7 +263,15 @@ async fn the_alarms_that_stand_are_told_and_escaped() {
         values: vec![("rate", "4.2".to_owned())],
         sample: Some(sample),
     }]));
-    let alarms = json(&board).await["alarms"].take();
+    let mut alarms = json(&board).await["alarms"].take();
+    let [title, meaning, steps] =
+        ["title", "meaning", "steps"].map(|part| alarms[0].as_object_mut().unwrap().remove(part).unwrap());
+    assert_eq!(
+        title,
+        json!({ "en": "Invalid upstream response: 4.2 a second", "zh": "上游返回无效响应：每秒 4.2 次" })
+    );
+    assert!(meaning["en"].is_string() && meaning["zh"].is_string(), "{meaning}");
+    assert!(steps["zh"].as_array().unwrap().len() == steps["en"].as_array().unwrap().len(), "{steps}");
     assert_eq!(
         alarms,
         json!([{
