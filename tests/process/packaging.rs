@@ -104,6 +104,8 @@ fn the_dashboard_names_metrics_that_exist_and_units() {
         "The guard",
         "Latency",
         "The process",
+        "The machine",
+        "Alarms",
     ];
     assert_eq!(rows, order);
     let mut ids = BTreeSet::new();

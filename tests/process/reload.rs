@@ -70,14 +70,14 @@ fn keys_that_need_a_restart_are_named_and_nothing_of_the_file_is_taken() {
     for (number, (lines, key)) in changed.into_iter().enumerate() {
         floodgate.rewrite(&config(&[new], lines));
         floodgate.signal(Signal::HUP);
-        let said = floodgate.says("need a restart", number + 1);
+        let said = floodgate.says("configuration not reloaded", number + 1);
         assert!(said.contains(&format!("\"{key}\"")), "{said}");
         assert!(floodgate.get(old, "/").ends_with("old"));
     }
     let moved = config(&[new], "[runtime]\nworkers = 2").replace("[admin]\naddress = \"127.0.0.1:0\"", "");
     floodgate.rewrite(&moved);
     floodgate.signal(Signal::HUP);
-    let said = floodgate.says("need a restart", changed.len() + 1);
+    let said = floodgate.says("configuration not reloaded", changed.len() + 1);
     assert!(said.contains("\"admin.address\""), "{said}");
     assert_eq!((floodgate.metric(APPLIED), floodgate.metric(REFUSED)), (0, 4));
 }
