@@ -1,6 +1,6 @@
 //! Messages to whoever is to read them: queues on disk, and a task for each destination.
 //!
-//! Owns: the thread, the queues, the connections to webhooks. Called by: the gateway ([`start`]), the command line ([`test`],
+//! Owns: the thread, the queues, the connections to webhooks. Called by: the gateway ([`start`]), the command line ([`test()`],
 //! [`check`]); the admin and control read the [`Report`]. Never: holds up who sends a message, goes through a proxy, or shows an
 //! address or a secret.
 //!
