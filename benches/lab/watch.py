@@ -36,7 +36,7 @@ LIVE_STATES = 0xFFF & ~(1 << 6 | 1 << 7 | 1 << 10)
 STATE_AT, INODE_AT, ATTRIBUTES_AT = 16 + 1, 16 + 68, 16 + 72
 INET_DIAG_SKMEMINFO = 7
 # Its values: received, limit, handed down, limit, allocated ahead, to be sent, options, backlog.
-SKMEMINFO = struct.Struct("=8I").unpack_from
+SKMEMINFO = struct.Struct("=8i").unpack_from
 
 
 def sockstat():
