@@ -17,7 +17,6 @@ use prometheus_client::registry::Unit;
 use super::Board;
 use super::desk::TurnedAway;
 use super::process::Process;
-use super::status::severity;
 use crate::alarm::deliver::Event;
 use crate::alarm::{Alarm, Severity};
 use crate::config::settings::WebhookKind;
@@ -282,7 +281,7 @@ impl Exporter {
             "floodgate_alarms_firing",
             "Alarms that stand, silenced ones included; one for each subject",
             [Severity::Info, Severity::Warning, Severity::Critical]
-                .map(|bad| ([("severity", severity(bad))], Some(of(bad)))),
+                .map(|bad| ([("severity", bad.label())], Some(of(bad)))),
         )?;
         page.counters(
             "floodgate_alarms_total",

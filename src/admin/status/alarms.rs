@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::super::Board;
 use super::unix_seconds;
 use crate::alarm::book::Standing;
-use crate::alarm::{Message, Severity, Stage};
+use crate::alarm::{Message, Stage};
 use crate::telemetry::access_log::escape::printable;
 
 /// The worst first.
@@ -29,7 +29,7 @@ fn row(standing: &Standing) -> Value {
     let words = words(standing);
     json!({
         "id": standing.alarm.label(),
-        "severity": severity(standing.severity),
+        "severity": standing.severity.label(),
         "subject": standing.subject,
         "since": unix_seconds(standing.since),
         "last": unix_seconds(standing.last),
@@ -59,13 +59,4 @@ fn words(standing: &Standing) -> Value {
         sample: standing.sample.clone(),
     };
     message.json()
-}
-
-/// The stable word for it.
-pub(in crate::admin) const fn severity(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Info => "info",
-        Severity::Warning => "warning",
-        Severity::Critical => "critical",
-    }
 }

@@ -5,7 +5,6 @@ mod client;
 mod clients;
 mod guard;
 
-pub(super) use alarms::severity;
 pub(super) use client::client;
 #[cfg(test)]
 pub(super) use guard::stall;
