@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use super::fences::Fences;
 use crate::alarm::book::{Book, Register, Today};
 use crate::alarm::deliver::Report;
-use crate::alarm::facts::{Counts, Cpu, Facts, Failing, Fenced, Patience, Refused, Undelivered};
+use crate::alarm::facts::{Counts, Facts, Failing, Fenced, Patience, Refused, Undelivered};
 use crate::alarm::judge::Judge;
 use crate::alarm::{Message, Outbox, Stage};
 use crate::config::Settings;
@@ -116,6 +116,7 @@ impl Alarms {
         let before = self.before.replace(counts.clone());
         let upstream = &settings.upstream;
         Facts {
+            kernel,
             level: guard.pressure.level(),
             report: guard.pressure.report.load_full(),
             busiest: shared.loops.busiest().map(|(destination, open)| (destination, open.into())),
@@ -136,12 +137,7 @@ impl Alarms {
                 AccessTarget::File(path) => Some(path.display().to_string()),
                 AccessTarget::Off | AccessTarget::Stdout => None,
             },
-            cpu: kernel.cpu.map(|cpu| Cpu { busy: cpu.busy(), io_wait: cpu.iowait }),
-            memory_available: kernel.memory_available,
-            conntrack: kernel.conntrack,
-            disks: kernel.disks.clone(),
             deliveries: undelivered(&self.deliveries),
-            kernel,
         }
     }
 }

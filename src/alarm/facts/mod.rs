@@ -17,7 +17,6 @@ pub use last::Last;
 use crate::guard::fence::Row;
 use crate::guard::fence::book::Event;
 use crate::guard::pressure::{Level, Report};
-pub use crate::kernel::view::Disk;
 use crate::kernel::view::KernelView;
 use crate::net::ClientKey;
 use crate::outcome::RequestEnd;
@@ -54,14 +53,6 @@ pub struct Facts {
     pub reload: Option<Reload>,
     /// The file of the access log.
     pub access_log: Option<String>,
-    /// How the cores spent it.
-    pub cpu: Option<Cpu>,
-    /// Memory that is free or can be made so without swapping (`MemAvailable`), in bytes.
-    pub memory_available: Option<u64>,
-    /// Entries of the kernel's connection tracking, and how many there may be.
-    pub conntrack: Option<(u64, u64)>,
-    /// The disks that are written to.
-    pub disks: Vec<Disk>,
     /// Destinations of messages that these do not reach.
     pub deliveries: Vec<Undelivered>,
 }
@@ -132,13 +123,4 @@ pub struct Undelivered {
     pub webhook: String,
     /// What became of the last attempt.
     pub why: String,
-}
-
-/// How the cores spent their time, in shares of all of it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Cpu {
-    /// Working for anybody, the kernel included.
-    pub busy: f64,
-    /// Idle, with a disk to wait for.
-    pub io_wait: f64,
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use super::rates::{Happened, Rates};
 use super::{Second, words};
 use crate::alarm::Alarm;
-use crate::alarm::facts::{Disk, Facts};
+use crate::alarm::facts::Facts;
 use crate::guard::pressure::Trend;
 use crate::guard::pressure::signals::SLAB_SHARE;
+use crate::kernel::view::Disk;
 
 /// What will reach its limit within this is told as if it were near it already: as long as somebody takes to log in and look.
 const SOON: Duration = Duration::from_mins(2);
@@ -55,9 +56,9 @@ fn limited(facts: &Facts) -> [Limited; 8] {
         reason = "a share of the memory, to a few digits"
     )]
     let slab_limit = kernel.ram.map(|ram| (ram as f64 * SLAB_SHARE) as u64);
-    let (tracked, trackable) = facts.conntrack.unzip();
+    let (tracked, trackable) = kernel.conntrack.unzip();
     let (destination, busiest) = facts.busiest.unzip();
-    let used_memory = kernel.ram.zip(facts.memory_available).map(|(ram, available)| ram.saturating_sub(available));
+    let used_memory = kernel.ram.zip(kernel.memory_available).map(|(ram, available)| ram.saturating_sub(available));
     let row = |alarm, used, limit, show| Limited { alarm, subject: String::new(), used, limit, measure: None, show };
     [
         row(Alarm::Slab, slab, slab_limit, words::bytes as fn(u64) -> String),
@@ -114,15 +115,15 @@ pub(super) fn kernel(second: &mut Second<'_>, trends: &mut BTreeMap<usize, Trend
 
 /// Cores and disks.
 pub(super) fn machine(second: &mut Second<'_>) {
-    let facts = second.facts;
-    if let Some(cpu) = facts.cpu {
-        for (alarm, share) in [(Alarm::Cpu, cpu.busy), (Alarm::IoWait, cpu.io_wait)] {
+    let kernel = &second.facts.kernel;
+    if let Some(cpu) = kernel.cpu {
+        for (alarm, share) in [(Alarm::Cpu, cpu.busy()), (Alarm::IoWait, cpu.iowait)] {
             if second.stands(alarm, "", share) {
                 second.see(alarm, "", 1, [("used", words::percent(share))], None);
             }
         }
     }
-    for Disk { path, free, total } in &facts.disks {
+    for Disk { path, free, total } in &kernel.disks {
         let (file, used) = (path.to_string_lossy(), total.saturating_sub(*free));
         let Some(share) = share(used, *total) else { continue };
         if second.stands(Alarm::DiskFull, &file, share) {

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Judge, Thresholds};
-use crate::alarm::facts::{Cpu, Disk, Facts, Failing, Failure, Fenced, Patience, Refused, Reload, Undelivered};
+use crate::alarm::facts::{Facts, Failing, Failure, Fenced, Patience, Refused, Reload, Undelivered};
 use crate::alarm::{Alarm, Sample, Sighting};
 use crate::guard::Moment;
 use crate::guard::fence::Row;
 use crate::guard::fence::book::{Event, Offence, Why};
 use crate::guard::ladder::Class;
 use crate::guard::pressure::{Forecast, Level, Report};
-use crate::kernel::view::{Absent, KernelView, Slab, Sockets};
+use crate::kernel::view::{Absent, CpuShares, Disk, KernelView, Slab, Sockets};
 use crate::net::ClientKey;
 use crate::outcome::RequestEnd;
 
@@ -208,6 +208,8 @@ fn used(percent: u64) -> Facts {
         ephemeral_ports: Some(28_200),
         descriptors: Some(percent * 5),
         descriptor_limit: Some(500),
+        memory_available: Some(gigabyte / 100 * (100 - percent)),
+        conntrack: Some((percent * 20, 2_000)),
         ..KernelView::default()
     };
     #[expect(clippy::cast_precision_loss, reason = "a percentage")]
@@ -216,8 +218,6 @@ fn used(percent: u64) -> Facts {
         kernel: Arc::new(kernel),
         report: Arc::new(Report { signals, ..Report::default() }),
         busiest: Some(("192.0.2.7:443".parse().unwrap(), percent * 282)),
-        memory_available: Some(gigabyte / 100 * (100 - percent)),
-        conntrack: Some((percent * 20, 2_000)),
         ..Facts::default()
     }
 }
@@ -401,14 +401,18 @@ fn requests_that_take_long_are_told_after_a_minute() {
 
 #[test]
 fn the_machine_is_watched() {
-    let cpu = |busy, io_wait| Facts { cpu: Some(Cpu { busy, io_wait }), ..Facts::default() };
+    let of = |kernel| Facts { kernel: Arc::new(kernel), ..Facts::default() };
+    let cpu = |user, iowait| {
+        of(KernelView { cpu: Some(CpuShares { user, iowait, ..CpuShares::default() }), ..KernelView::default() })
+    };
     let (after, seen) = World::default().after(Alarm::Cpu, &cpu(0.93, 0.0)).unwrap();
     assert_eq!((after, value(&seen, "used")), (61, "93%"));
     let (after, seen) = World::default().after(Alarm::IoWait, &cpu(0.1, 0.82)).unwrap();
     assert_eq!((after, value(&seen, "used")), (31, "82%"));
     assert_eq!(World::default().after(Alarm::Cpu, &cpu(0.1, 0.82)), None, "who waits is not busy");
     let disk = |path: &str, free| Disk { path: path.into(), free, total: 100 << 20 };
-    let disks = Facts { disks: vec![disk("/var/log", 5 << 20), disk("/var/lib", 50 << 20)], ..Facts::default() };
+    let disks = vec![disk("/var/log", 5 << 20), disk("/var/lib", 50 << 20)];
+    let disks = of(KernelView { disks, ..KernelView::default() });
     let (after, seen) = World::default().after(Alarm::DiskFull, &disks).unwrap();
     assert_eq!((after, seen.subject.as_str()), (11, "/var/log"));
     assert_eq!((value(&seen, "used"), value(&seen, "limit")), ("95.0 MiB", "100.0 MiB"));
