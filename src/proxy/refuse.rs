@@ -153,7 +153,9 @@ pub(crate) async fn answer(
         entry.status(status);
         entry.sent(bytes.len());
     }
+    let tracked = forgotten(&entry, reply.end, || stream.local_addr());
     close::after_answer(stream, close::SHORT_ANSWER, shared.is_lean()).await;
+    forget(&entry, tracked);
     over(entry)
 }
 
@@ -212,11 +214,29 @@ pub(super) fn say(
         entry.status(status);
         entry.sent(bytes.len());
     }
-    // Connection tracking would remember it for two minutes: of a client that comes back at once, that is the table. Who asks
-    // for this box is taken for one from the first time on.
-    let storms = reply.end == RequestEnd::SelfTarget || entry.client().is_suspect(worker.shared.guard.clock.now());
-    let tracked = if storms { tracked(&worker.shared, || stream.local_addr()) } else { None };
+    let tracked = forgotten(&entry, reply.end, || stream.local_addr());
     worker.lingering.add(stream, Refused { connection, request: entry, end: reply.end, tracked });
+}
+
+/// Our side of an answered connection if connection tracking is to forget it: it would remember it for two minutes, and of a
+/// client that comes back at once that is the table. Who asks for this box is taken for one from the first time on.
+fn forgotten(
+    entry: &RequestEntry,
+    end: RequestEnd,
+    ours: impl FnOnce() -> io::Result<SocketAddr>,
+) -> Option<SocketAddr> {
+    let shared = &entry.worker.shared;
+    let storms = end == RequestEnd::SelfTarget || entry.client().is_suspect(shared.guard.clock.now());
+    if storms { tracked(shared, ours) } else { None }
+}
+
+/// Has it forgotten, now that it is closed.
+fn forget(entry: &RequestEntry, tracked: Option<SocketAddr>) {
+    if let Some(ours) = tracked
+        && let Some(forgetter) = &entry.worker.shared.forgetter
+    {
+        forgetter.forget_closed(entry.peer(), ours);
+    }
 }
 
 /// Our side of a connection that may be in connection tracking.
@@ -238,11 +258,7 @@ pub struct Refused {
 impl Refused {
     /// The connection is closed.
     pub(crate) fn closed(self) {
-        if let Some(ours) = self.tracked
-            && let Some(forgetter) = &self.request.worker.shared.forgetter
-        {
-            forgetter.forget_closed(self.request.peer(), ours);
-        }
+        forget(&self.request, self.tracked);
         self.request.end(self.end);
         self.connection.end(connection_end(self.end));
     }

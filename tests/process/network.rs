@@ -10,7 +10,7 @@ use std::thread;
 
 use socket2::{Domain, Socket, Type};
 
-use crate::rig::{BINARY, Client, Floodgate, eventually, in_a_network_of_its_own};
+use crate::rig::{BINARY, Client, Floodgate, eventually, in_a_network_of_its_own, skipped};
 
 const SELF_TARGET: &str = "HTTP/1.1 403 Forbidden\r\nProxy-Status: floodgate; error=proxy_loop_detected\r\n";
 
@@ -163,5 +163,45 @@ fn the_lan_shows_a_token_to_the_admin_and_this_box_does_not() {
         // Neither the log nor an answer holds what opens it.
         let page = ask(here, "/api/v1/status", "") + &floodgate.said("").join("\n");
         assert!(!page.contains(token.trim()) && !page.contains(cookie.trim()), "{page}");
+    });
+}
+
+/// Has connections followed here, if the kernel can: a rule that asks for their state is reason enough.
+fn follow_connections() -> bool {
+    let rules = "add table inet t; add chain inet t c { type filter hook prerouting priority 0; }; \
+                 add rule inet t c ct state new counter";
+    Command::new("nft").arg(rules).status().is_ok_and(|status| status.success())
+        && fs::exists("/proc/net/nf_conntrack").unwrap()
+}
+
+#[test]
+fn refusals_leave_nothing_in_connection_tracking() {
+    in_a_network_of_its_own(|| {
+        if !follow_connections() {
+            return skipped("connections cannot be followed here: it takes nft and nf_conntrack");
+        }
+        let floodgate = gateway("");
+        let ours = format!("dport={} ", floodgate.proxy.port());
+        let followed = || {
+            let all = fs::read_to_string("/proc/net/nf_conntrack").unwrap();
+            all.lines().filter(|line| line.contains(&ours)).count()
+        };
+        let refused = || floodgate.metric("floodgate_refusals_total{reason=\"self_target\",form=\"answered\"}");
+        for (asked, late) in [false, true].into_iter().enumerate() {
+            let mut client: Client = floodgate.client();
+            if late {
+                // A head in two parts is not refused at first sight.
+                client.send("GET http://localhost/ HTTP/1.1\r\n");
+                eventually("it has arrived", || floodgate.metric("floodgate_connections_open") == 1);
+                client.send("Host: localhost\r\n\r\n");
+            } else {
+                client.send("GET http://localhost/ HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            }
+            assert!(client.answer().starts_with(SELF_TARGET));
+            assert!(followed() > 0, "it was followed");
+            drop(client);
+            eventually("it is over", || refused() == asked as u64 + 1);
+            eventually("it is forgotten", || followed() == 0);
+        }
     });
 }
