@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::metrics::assert_openmetrics;
 use super::{get, start};
+use crate::config::settings::WebhookKind;
 use crate::guard::pressure::{Report, signals};
 use crate::kernel::view::{CACHES, CpuShares, Disk, KernelView, Slab, Sockets, TcpExt};
 
@@ -84,6 +85,9 @@ async fn everything() -> Vec<Family> {
     })));
     let all = signals::SIGNALS.iter().map(|(name, _)| (*name, 0.0)).collect();
     board.guard.pressure.report.store(Arc::new(Report { signals: all, ..Report::default() }));
+    for kind in WebhookKind::ALL {
+        board.deliveries.queue(kind.label(), *kind, 0);
+    }
     let (_, page) = get(&board, "/metrics").await;
     assert_openmetrics(&page);
     families(&page)

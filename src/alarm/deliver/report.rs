@@ -112,7 +112,7 @@ impl Report {
     }
 
     /// There is such a destination, and so much waits for it.
-    pub(super) fn queue(&self, destination: &str, kind: WebhookKind, queued: usize) {
+    pub(crate) fn queue(&self, destination: &str, kind: WebhookKind, queued: usize) {
         let mut destinations = self.destinations.lock();
         match destinations.get_mut(destination) {
             Some(state) => state.queued = queued,
