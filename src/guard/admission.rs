@@ -11,8 +11,10 @@ use crate::net::ClientKey;
 use crate::outcome::{ConnectionEnd, RequestEnd};
 use crate::telemetry::Counters;
 
-/// Descriptors that neither clients nor upstreams may take: admin, logs, the kernel view, listeners, spares.
+/// Descriptors that neither clients nor upstreams may take: logs, the kernel view, listeners, look-ups, spares.
 const RESERVED: u64 = 64;
+/// And these for the places of the admin (`admin/limits.rs`); of few descriptors, an eighth.
+const ADMIN: u64 = 192;
 /// Look-ups in flight, box-wide, on a box with descriptors to spare.
 pub const LOOKUPS: usize = 512;
 
@@ -28,10 +30,15 @@ impl Capacity {
         Self { descriptors: AtomicU64::new(descriptors) }
     }
 
-    /// Whether one more client fits: a tenth of all descriptors is kept for upstreams and the admin.
+    /// Whether one more client fits: a tenth of them is kept for upstreams.
     pub fn fits_client(&self, counters: &Counters) -> bool {
+        sockets(counters) < self.sockets() / 10 * 9
+    }
+
+    /// What is left for clients and upstreams.
+    fn sockets(&self) -> u64 {
         let limit = self.descriptors.load(Relaxed);
-        sockets(counters) < limit.saturating_sub(RESERVED) / 10 * 9
+        limit.saturating_sub(RESERVED).saturating_sub(ADMIN.min(limit / 8))
     }
 
     /// How many look-ups may be in flight. With all name servers silent, one holds up to 12 sockets: together at most a
@@ -49,7 +56,7 @@ impl Capacity {
 
     /// Whether one more upstream fits.
     pub fn fits_upstream(&self, counters: &Counters) -> bool {
-        sockets(counters) < self.descriptors.load(Relaxed).saturating_sub(RESERVED)
+        sockets(counters) < self.sockets()
     }
 }
 
@@ -202,6 +209,15 @@ mod tests {
             prop_assert!(now <= full && (now >= LEAST_PATIENCE.min(full) || now == LAN_PATIENCE.min(full) && heads.0 > FEW_HEADS));
             prop_assert!(patience(full, &limits, heads.0 + 1, heads.1) <= now);
             prop_assert!(patience(full, &limits, heads.0, heads.1 + 1) <= now);
+        }
+    }
+
+    #[test]
+    fn the_admin_finds_descriptors_though_clients_and_upstreams_have_taken_theirs() {
+        for (descriptors, sockets) in
+            [(0, 0), (64, 0), (128, 48), (1_024, 832), (1_536, 1_280), (1 << 20, (1 << 20) - 256)]
+        {
+            assert_eq!(Capacity::new(descriptors).sockets(), sockets, "{descriptors}");
         }
     }
 
