@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper::header::{self, HeaderValue};
+use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 
 /// A body that is there, or one that comes by and by.
@@ -31,7 +31,7 @@ pub(super) fn later(status: StatusCode, text: &'static str) -> Answer {
 }
 
 /// The answer with one more field.
-pub(super) fn with(mut answer: Answer, name: header::HeaderName, value: &'static str) -> Answer {
+pub(super) fn with(mut answer: Answer, name: HeaderName, value: &'static str) -> Answer {
     answer.headers_mut().insert(name, HeaderValue::from_static(value));
     answer
 }
@@ -40,8 +40,8 @@ pub(super) fn respond(status: StatusCode, kind: &'static str, body: Bytes) -> An
     dress(status, kind, Full::new(body).boxed_unsync())
 }
 
-/// Every answer carries what keeps a browser from framing, guessing, storing or loading anything else, and from telling others
-/// where it has been: the address may hold a token.
+/// Every answer carries what keeps a browser from framing, guessing, storing or loading anything else, from giving it to pages of
+/// other sites as a script or a picture, and from telling others where it has been: the address may hold a token.
 pub(super) fn dress(status: StatusCode, kind: &'static str, content: Content) -> Answer {
     let mut answer = Response::new(content);
     *answer.status_mut() = status;
@@ -56,3 +56,4 @@ pub(super) fn dress(status: StatusCode, kind: &'static str, content: Content) ->
     .into_iter()
     .fold(answer, |answer, (name, value)| with(answer, name, value))
 }
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),

@@ -156,6 +156,7 @@ async fn every_answer_is_guarded() {
             "x-content-type-options: nosniff",
             "x-frame-options: deny",
             "referrer-policy: no-referrer",
+            "cross-origin-resource-policy: same-origin",
         ] {
             assert!(head.contains(field), "{target}: {field} not in {head}");
         }
