@@ -1,10 +1,12 @@
 //! One connection: its place among the few, its times, and what it may leave waiting.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 
 use hyper::server::conn::http1;
@@ -59,6 +61,7 @@ pub(super) async fn serve(desk: Arc<Desk>, stream: TcpStream, peer: SocketAddr, 
         tracing::debug!(%peer, %error, "admin: the socket cannot be bounded");
         return;
     }
+    let turned_away = Arc::clone(&desk.turned_away);
     let visitor = Arc::new(Visitor::new(peer.ip().to_canonical(), local, place));
     let asks = Arc::clone(&visitor);
     let service = service_fn(move |request| {
@@ -72,19 +75,27 @@ pub(super) async fn serve(desk: Arc<Desk>, stream: TcpStream, peer: SocketAddr, 
             .max_buf_size(HEAD_BYTES)
             .serve_connection(TokioIo::new(Patient::new(stream)), service)
     );
-    if timeout(LIFE, connection.as_mut()).await.is_ok() {
-        return;
-    }
-    // Whatever it says, the connection is over.
-    if visitor.is_listening() {
-        drop(connection.await);
-    } else {
-        connection.as_mut().graceful_shutdown();
-        drop(timeout(LAST_ANSWER, connection).await);
+    let ended = match timeout(LIFE, connection.as_mut()).await {
+        Ok(ended) => ended,
+        Err(_) if visitor.is_listening() => connection.await,
+        Err(_) => {
+            connection.as_mut().graceful_shutdown();
+            timeout(LAST_ANSWER, connection).await.unwrap_or(Ok(()))
+        }
+    };
+    // Whatever else it says, the connection is over.
+    if ended.is_err_and(|error| took_nothing(&error)) {
+        turned_away.given_up.fetch_add(1, Relaxed);
     }
 }
 
 /// What the kernel may hold of its answers, and for how long after we have closed it.
+/// Whether this is the end of [`PATIENCE`], by our clock or by the kernel's (`ETIMEDOUT`).
+fn took_nothing(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| cause.kind() == ErrorKind::TimedOut)
+}
+
 fn bound(stream: &TcpStream) -> io::Result<()> {
     let socket = SockRef::from(stream);
     socket.set_send_buffer_size(SEND_BUFFER)?;

@@ -34,6 +34,8 @@ pub(super) struct TurnedAway {
     /// Wrong tokens.
     pub(super) credentials: AtomicU64,
 }
+    /// Connections, since their peer took nothing.
+    pub(super) given_up: AtomicU64,
 
 /// What the connections share.
 #[derive(Debug)]

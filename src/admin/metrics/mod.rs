@@ -186,13 +186,18 @@ impl Exporter {
                 self.turned_away.connections.load(Relaxed),
             ),
             (
+                "floodgate_admin_connections_given_up_total",
+                "Admin connections closed because their peer took nothing of what waited for it",
+                self.turned_away.given_up.load(Relaxed),
+            ),
+            (
                 "floodgate_admin_listeners_refused_total",
                 "Dashboards that get no events because too many listen",
                 self.board.events.turned_away(),
             ),
             (
                 "floodgate_admin_credentials_refused_total",
-                "Wrong tokens shown to see something, and those not looked at because there were too many",
+                "Wrong tokens, and those not looked at because there were too many",
                 self.turned_away.credentials.load(Relaxed),
             ),
         ] {

@@ -139,6 +139,9 @@ async fn who_does_not_read_is_given_up_and_the_others_go_on() {
         got += read;
     }
     assert!(got < 200_000, "{got}");
+    let (_, page) = get(&board, "/metrics").await;
+    let given_up = metrics::series(&page).find(|(name, _)| *name == "floodgate_admin_connections_given_up_total");
+    assert_eq!(given_up.map(|(_, count)| count), Some(1.0));
 }
 
 #[tokio::test]
