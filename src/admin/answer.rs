@@ -30,6 +30,11 @@ pub(super) fn later(status: StatusCode, text: &'static str) -> Answer {
     with(line(status, text), header::RETRY_AFTER, "1")
 }
 
+/// To whom has guessed too often.
+pub(super) fn too_many() -> Answer {
+    later(StatusCode::TOO_MANY_REQUESTS, "Too many wrong tokens.\n")
+}
+
 /// The answer with one more field.
 pub(super) fn with(mut answer: Answer, name: HeaderName, value: &'static str) -> Answer {
     answer.headers_mut().insert(name, HeaderValue::from_static(value));
@@ -52,8 +57,8 @@ pub(super) fn dress(status: StatusCode, kind: &'static str, content: Content) ->
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     ]
     .into_iter()
     .fold(answer, |answer, (name, value)| with(answer, name, value))
 }
-        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),

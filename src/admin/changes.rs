@@ -3,7 +3,7 @@
 //! Owns: who may, and what the request must look like. Called by: the desk, for requests that came from an allowed address to
 //! an accepted name. Never: changes anything itself; control does within a second.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +14,9 @@ use ipnet::IpNet;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::answer::{Answer, later, line, method_not_allowed, respond, with};
+use super::answer::{Answer, later, line, method_not_allowed, respond, too_many, with};
+use super::connection::Visitor;
+use super::guesses::{Guesses, Verdict};
 use super::token::Token;
 use super::{Board, hosts};
 use crate::guard::fence::{Release, Row};
@@ -35,7 +37,7 @@ enum Wish {
 }
 
 /// Answers a request to let somebody in again.
-pub(super) async fn release<B>(board: &Board, peer: IpAddr, own: [SocketAddr; 2], request: Request<B>) -> Answer
+pub(super) async fn release<B>(board: &Board, guesses: &Guesses, visitor: &Visitor, request: Request<B>) -> Answer
 where
     B: hyper::body::Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -43,30 +45,41 @@ where
     if *request.method() != Method::POST {
         return method_not_allowed("Only POST.\n", "POST");
     }
-    if is_cross_site(request.headers(), own, &board.settings.load().admin.hosts) {
+    if is_cross_site(request.headers(), &board.settings.load().admin.hosts) {
         return line(StatusCode::FORBIDDEN, "A page of another site asked for this.\n");
     }
-    if let Err(denied) = authorised(request.headers(), &board.token) {
-        tracing::debug!(%peer, ?denied, "admin: a change was refused");
-        return denied.answer();
+    let verdict = match authorised(request.headers(), &board.token) {
+        Err(denied @ (Denied::NoToken | Denied::NoCredentials)) => return denied.answer(),
+        authorised => guesses.judge(visitor, authorised.is_ok()),
+    };
+    match verdict {
+        Verdict::Right => {}
+        Verdict::Wrong => return Denied::Wrong.answer(),
+        Verdict::TooMany => return too_many(),
     }
     let body = match body(request.into_body()).await {
         Ok(body) => body,
         Err((status, why)) => return line(status, why),
     };
     match wish(&body) {
-        Ok(wish) => grant(board, peer, wish),
+        Ok(wish) => grant(board, visitor.peer, wish),
         Err(why) => line(StatusCode::BAD_REQUEST, format!("{why}\n")),
     }
 }
 
 /// Whether a browser says that a page of somebody else asks. What is no browser says nothing of the kind.
-pub(super) fn is_cross_site(head: &HeaderMap, own: [SocketAddr; 2], names: &[String]) -> bool {
+///
+/// A page of ours has come from where the request goes; behind a reverse proxy that words `Host` anew, from a configured name.
+pub(super) fn is_cross_site(head: &HeaderMap, names: &[String]) -> bool {
+    let host = head.get(header::HOST).and_then(|host| host.to_str().ok());
     let sites = head.get_all("sec-fetch-site");
     let stranger = |site: &HeaderValue| !matches!(site.as_bytes(), b"same-origin" | b"none");
     let foreign = |origin: &HeaderValue| {
         let authority = origin.to_str().ok().and_then(|text| text.split_once("://"));
-        !authority.is_some_and(|(_, authority)| hosts::names_us(authority, own, names))
+        let is_ours = |authority: &str| {
+            host.is_some_and(|host| host.eq_ignore_ascii_case(authority)) || hosts::is_named(authority, names)
+        };
+        !authority.is_some_and(|(_, authority)| is_ours(authority))
     };
     sites.iter().any(stranger) || head.get_all(header::ORIGIN).iter().any(foreign)
 }
@@ -235,13 +248,16 @@ mod tests {
 
     #[test]
     fn pages_of_other_sites_may_not() {
-        let own = ["127.0.0.1:9128".parse().unwrap(); 2];
-        let cross =
-            |fields: &[(&'static str, &'static str)]| is_cross_site(&head(fields), own, &["gate.example".into()]);
+        let cross = |fields: &[(&'static str, &'static str)]| {
+            let mut head = head(fields);
+            head.insert("host", HeaderValue::from_static("localhost:9128"));
+            is_cross_site(&head, &["gate.example".into()])
+        };
         for fields in [
             &[][..],
             &[("origin", "http://localhost:9128")],
-            &[("origin", "http://127.0.0.1:9128"), ("sec-fetch-site", "same-origin")],
+            &[("origin", "http://LocalHost:9128"), ("sec-fetch-site", "same-origin")],
+            // A reverse proxy is in between.
             &[("origin", "https://gate.example")],
             &[("sec-fetch-site", "none")],
         ] {
@@ -251,6 +267,9 @@ mod tests {
             &[("origin", "null")][..],
             &[("origin", "http://evil.example")],
             &[("origin", "http://localhost:8080")],
+            // Other services of this box.
+            &[("origin", "http://localhost")],
+            &[("origin", "http://127.0.0.1:9128")],
             &[("origin", "http://evil.example#localhost:9128")],
             &[("origin", "http://localhost:9128"), ("origin", "http://evil.example")],
             &[("origin", "http://localhost:9128"), ("sec-fetch-site", "cross-site")],

@@ -16,11 +16,12 @@ use parking_lot::Mutex;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep, timeout};
 
 use super::desk::Desk;
 use super::limits::{HEAD_BYTES, HEAD_TIMEOUT, LAST_ANSWER, LIFE, PATIENCE, SEND_BUFFER};
+use super::places::{Place, Places};
+use crate::net::ClientKey;
 
 /// Who asks, and where.
 #[derive(Debug)]
@@ -29,17 +30,19 @@ pub(super) struct Visitor {
     pub(super) peer: IpAddr,
     /// Where the connection came to.
     pub(super) local: SocketAddr,
-    place: Mutex<Option<OwnedSemaphorePermit>>,
+    /// The client it is, unless it is on this box: no packet from elsewhere has a source address of ours.
+    pub(super) from: Option<ClientKey>,
+    place: Mutex<Option<Place>>,
 }
 
 impl Visitor {
-    pub(super) const fn new(peer: IpAddr, local: SocketAddr, place: OwnedSemaphorePermit) -> Self {
-        Self { peer, local, place: Mutex::new(Some(place)) }
-    }
-
-    /// Whether it is on this box: no packet from elsewhere has a source address of ours.
-    pub(super) fn is_here(&self) -> bool {
-        self.peer.is_loopback() || self.peer == self.local.ip().to_canonical()
+    /// Somebody for whom there is a place.
+    pub(super) fn new(peer: IpAddr, local: SocketAddr, places: &Arc<Places>) -> Option<Self> {
+        let peer = peer.to_canonical();
+        let is_here = peer.is_loopback() || peer == local.ip().to_canonical();
+        let from = (!is_here).then(|| ClientKey::new(peer));
+        let place = places.take(from)?;
+        Some(Self { peer, local, from, place: Mutex::new(Some(place)) })
     }
 
     /// It asks no more, and gives the place of those who do to another.
@@ -53,16 +56,13 @@ impl Visitor {
 }
 
 /// Serves a connection to its end.
-pub(super) async fn serve(desk: Arc<Desk>, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
-    let Ok(local) = stream.local_addr() else {
-        return;
-    };
+pub(super) async fn serve(desk: Arc<Desk>, stream: TcpStream, visitor: Visitor) {
     if let Err(error) = bound(&stream) {
-        tracing::debug!(%peer, %error, "admin: the socket cannot be bounded");
+        tracing::debug!(peer = %visitor.peer, %error, "admin: the socket cannot be bounded");
         return;
     }
     let turned_away = Arc::clone(&desk.turned_away);
-    let visitor = Arc::new(Visitor::new(peer.ip().to_canonical(), local, place));
+    let visitor = Arc::new(visitor);
     let asks = Arc::clone(&visitor);
     let service = service_fn(move |request| {
         let (desk, visitor) = (Arc::clone(&desk), Arc::clone(&asks));
@@ -89,13 +89,13 @@ pub(super) async fn serve(desk: Arc<Desk>, stream: TcpStream, peer: SocketAddr, 
     }
 }
 
-/// What the kernel may hold of its answers, and for how long after we have closed it.
 /// Whether this is the end of [`PATIENCE`], by our clock or by the kernel's (`ETIMEDOUT`).
 fn took_nothing(error: &hyper::Error) -> bool {
     let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
     cause.is_some_and(|cause| cause.kind() == ErrorKind::TimedOut)
 }
 
+/// What the kernel may hold of its answers, and for how long after we have closed it.
 fn bound(stream: &TcpStream) -> io::Result<()> {
     let socket = SockRef::from(stream);
     socket.set_send_buffer_size(SEND_BUFFER)?;

@@ -1,6 +1,6 @@
 //! Where everything is, and who gets it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -11,13 +11,14 @@ use hyper::body::Incoming;
 use hyper::header;
 use hyper::{Method, Request, StatusCode};
 use prometheus_client::registry::Registry;
-use tokio::sync::Semaphore;
 
 use super::answer::{Answer, dress, json, later, line, method_not_allowed, respond, with};
 use super::changes::{self, RELEASE};
 use super::connection::Visitor;
 use super::exposition::{self, Format};
+use super::guesses::Guesses;
 use super::limits::CONNECTIONS;
+use super::places::Places;
 use super::press::Press;
 use super::readers::Readers;
 use super::{Board, assets, hosts, metrics, percent, status};
@@ -31,21 +32,22 @@ const CLIENTS: &str = "/api/v1/clients/";
 pub(super) struct TurnedAway {
     /// Connections, since too many were open.
     pub(super) connections: AtomicU64,
-    /// Wrong tokens.
+    /// Wrong tokens, and those that were not looked at.
     pub(super) credentials: AtomicU64,
-}
     /// Connections, since their peer took nothing.
     pub(super) given_up: AtomicU64,
+}
 
 /// What the connections share.
 #[derive(Debug)]
 pub struct Desk {
     pub(super) board: Arc<Board>,
     /// Places of those who ask.
-    pub(super) places: Arc<Semaphore>,
+    pub(super) places: Arc<Places>,
     pub(super) turned_away: Arc<TurnedAway>,
     registry: Registry,
     readers: Readers,
+    guesses: Guesses,
     status: Press,
     metrics: Press<Format>,
     history: Press<Option<u64>>,
@@ -59,8 +61,9 @@ impl Desk {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(metrics::Exporter::new(Arc::clone(&board), Arc::clone(&turned_away))));
         Self {
-            readers: Readers::new(&board, Arc::clone(&turned_away)),
-            places: Arc::new(Semaphore::new(CONNECTIONS)),
+            readers: Readers::new(&board),
+            guesses: Guesses::new(Arc::clone(&turned_away)),
+            places: Places::new(CONNECTIONS),
             board,
             registry,
             turned_away,
@@ -103,7 +106,7 @@ impl Desk {
 
     /// Connections that ask.
     pub(super) fn connections(&self) -> usize {
-        CONNECTIONS.saturating_sub(self.places.available_permits())
+        self.places.taken()
     }
 
     pub(super) fn admits(&self, peer: IpAddr) -> bool {
@@ -122,19 +125,19 @@ impl Desk {
                 "This host name is not accepted. Add it to hosts of [admin] in the configuration.\n",
             );
         }
-        if let Some(answer) = self.readers.judge(&self.board, visitor, &request) {
+        if let Some(answer) = self.readers.judge(&self.board, &self.guesses, visitor, &request) {
             return answer;
         }
         if request.uri().path() == RELEASE {
-            return changes::release(&self.board, visitor.peer, own, request).await;
+            return changes::release(&self.board, &self.guesses, visitor, request).await;
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return method_not_allowed("Only GET and HEAD.\n", "GET, HEAD");
         }
-        self.show(visitor, own, &request)
+        self.show(visitor, &request)
     }
 
-    fn show<B>(&self, visitor: &Visitor, own: [SocketAddr; 2], request: &Request<B>) -> Answer {
+    fn show<B>(&self, visitor: &Visitor, request: &Request<B>) -> Answer {
         let path = request.uri().path();
         if let Some((kind, content)) = assets::at(path) {
             return respond(StatusCode::OK, kind, Bytes::from_static(content.as_bytes()));
@@ -146,7 +149,7 @@ impl Desk {
             "/metrics" => self.show_metrics(Format::accepted(request.headers())),
             "/api/v1/status" => self.status.get((), || self.status().into()).map_or_else(busy, json),
             "/api/v1/history" => self.show_history(request.uri().query()),
-            "/api/v1/events" => self.show_events(visitor, own, request),
+            "/api/v1/events" => self.show_events(visitor, request),
             _ => match path.strip_prefix(CLIENTS) {
                 Some(address) => self.show_client(address),
                 None => line(StatusCode::NOT_FOUND, "There is no such page.\n"),
@@ -191,9 +194,9 @@ impl Desk {
         }
     }
 
-    fn show_events<B>(&self, visitor: &Visitor, own: [SocketAddr; 2], request: &Request<B>) -> Answer {
+    fn show_events<B>(&self, visitor: &Visitor, request: &Request<B>) -> Answer {
         // It could not read them, but it would take the places.
-        if changes::is_cross_site(request.headers(), own, &self.board.settings.load().admin.hosts) {
+        if changes::is_cross_site(request.headers(), &self.board.settings.load().admin.hosts) {
             return line(StatusCode::FORBIDDEN, "A page of another site asked for this.\n");
         }
         let kind = "text/event-stream";
@@ -201,7 +204,7 @@ impl Desk {
             return dress(StatusCode::OK, kind, Empty::new().boxed_unsync());
         }
         let (board, peer) = (Arc::clone(&self.board), visitor.peer);
-        let Some(events) = self.board.events.listen(move || admits(&board, peer)) else {
+        let Some(events) = self.board.events.listen(visitor.from, move || admits(&board, peer)) else {
             return later(StatusCode::SERVICE_UNAVAILABLE, "Too many listen already, or the gateway drains.\n");
         };
         visitor.listens();

@@ -11,11 +11,13 @@ use bytes::Bytes;
 use futures_util::stream;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
 use super::answer::Content;
 use super::limits::{LISTENERS, PERIOD};
+use super::places::{Place, Places};
+use crate::net::ClientKey;
 
 /// What the listeners are to get.
 #[derive(Clone, Debug)]
@@ -36,7 +38,7 @@ pub struct Events {
     wanted: Notify,
     /// A second is over.
     ticked: Notify,
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
     turned_away: AtomicU64,
 }
 
@@ -46,7 +48,7 @@ impl Default for Events {
             newest: watch::Sender::new(Newest::Nothing),
             wanted: Notify::new(),
             ticked: Notify::new(),
-            places: Arc::new(Semaphore::new(LISTENERS)),
+            places: Places::new(LISTENERS),
             turned_away: AtomicU64::new(0),
         }
     }
@@ -65,7 +67,7 @@ impl Events {
 
     /// Who listens.
     pub(super) fn listeners(&self) -> usize {
-        LISTENERS.saturating_sub(self.places.available_permits())
+        self.places.taken()
     }
 
     /// Listeners for whom there was no place.
@@ -73,12 +75,13 @@ impl Events {
         self.turned_away.load(Relaxed)
     }
 
-    /// What one more listener gets for as long as it may, unless there are too many, or it is over.
-    pub(super) fn listen(&self, may: impl Fn() -> bool + Send + 'static) -> Option<Content> {
+    /// What one more listener, from elsewhere or on this box, gets for as long as it may, unless there are too many, or it is
+    /// over.
+    pub(super) fn listen(&self, from: Option<ClientKey>, may: impl Fn() -> bool + Send + 'static) -> Option<Content> {
         if matches!(*self.newest.borrow(), Newest::End) {
             return None;
         }
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+        let Some(place) = self.places.take(from) else {
             self.turned_away.fetch_add(1, Relaxed);
             return None;
         };
@@ -129,7 +132,7 @@ fn event(number: u64, data: &str) -> Bytes {
 struct Listener<F> {
     newest: watch::Receiver<Newest>,
     may: F,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl<F: Fn() -> bool> Listener<F> {
@@ -183,7 +186,7 @@ mod tests {
         let listens = async {
             sleep(Duration::from_millis(100_500)).await;
             assert_eq!(made.get(), 0, "nobody listens");
-            let [mut one, mut other, mut slow] = [0; 3].map(|_| events.listen(|| true).unwrap());
+            let [mut one, mut other, mut slow] = [0; 3].map(|_| events.listen(None, || true).unwrap());
             assert_eq!(events.listeners(), 3);
             for (number, second) in (1..=10).zip(100..) {
                 let expected = String::from_utf8(event(number, &second.to_string()).to_vec()).unwrap();
@@ -191,7 +194,7 @@ mod tests {
                 assert_eq!(next(&mut other).await, Some(expected));
             }
             // One that comes later gets what the others have, the slow one the newest and nothing else.
-            let mut late = events.listen(|| true).unwrap();
+            let mut late = events.listen(None, || true).unwrap();
             let newest = Some(Some(String::from_utf8(event(10, "109").to_vec()).unwrap()));
             assert_eq!(next(&mut late).now_or_never(), newest);
             assert_eq!(next(&mut slow).now_or_never(), newest);
@@ -200,7 +203,7 @@ mod tests {
             sleep(Duration::from_secs(10)).await;
             assert_eq!((made.get(), events.listeners()), (10, 0));
             // Who comes after a while does not see what was.
-            let mut stream = events.listen(|| true).unwrap();
+            let mut stream = events.listen(None, || true).unwrap();
             assert_eq!(next(&mut stream).now_or_never(), None);
             assert!(next(&mut stream).await.unwrap().contains("\ndata: 119\n\n"));
         };
@@ -214,24 +217,24 @@ mod tests {
     #[tokio::test]
     async fn there_are_so_many_places_and_they_are_given_back() {
         let events = Events::default();
-        let all: Vec<_> = (0..LISTENERS).map(|_| events.listen(|| true).unwrap()).collect();
-        assert!(events.listen(|| true).is_none());
-        assert_eq!((events.listeners(), events.turned_away()), (LISTENERS, 1));
+        let all: Vec<_> = (0..LISTENERS.all).map(|_| events.listen(None, || true).unwrap()).collect();
+        assert!(events.listen(None, || true).is_none());
+        assert_eq!((events.listeners(), events.turned_away()), (LISTENERS.all, 1));
         drop(all);
-        assert!(events.listen(|| true).is_some());
+        assert!(events.listen(None, || true).is_some());
         assert_eq!(events.listeners(), 0);
     }
 
     #[tokio::test]
     async fn the_end_is_for_all() {
         let events = Events::default();
-        let mut stream = events.listen(|| true).unwrap();
+        let mut stream = events.listen(None, || true).unwrap();
         events.end();
         assert_eq!(next(&mut stream).await, None);
-        assert!(events.listen(|| true).is_none());
+        assert!(events.listen(None, || true).is_none());
         let mut run = pin!(events.run(|| "status".to_owned()));
         assert!(poll!(run.as_mut()).is_pending());
-        assert!(events.listen(|| true).is_none(), "it stays the end");
+        assert!(events.listen(None, || true).is_none(), "it stays the end");
         assert_eq!(events.turned_away(), 0);
     }
 }

@@ -25,8 +25,8 @@ pub(super) fn names_us(authority: &str, own: [SocketAddr; 2], names: &[String]) 
     let Some((host, port)) = split(authority) else {
         return false;
     };
-    let host = host.strip_suffix('.').unwrap_or(host);
-    if names.iter().any(|name| name.eq_ignore_ascii_case(host)) {
+    let host = without_dot(host);
+    if is_one_of(host, names) {
         return true;
     }
     let our_port = port.is_none_or(|port| own.iter().any(|address| address.port() == port));
@@ -40,6 +40,19 @@ pub(super) fn names_us(authority: &str, own: [SocketAddr; 2], names: &[String]) 
         Err(_) => host.eq_ignore_ascii_case("localhost"),
     };
     our_port && our_host
+}
+
+/// Whether the authority has one of these names, with any port.
+pub(super) fn is_named(authority: &str, names: &[String]) -> bool {
+    split(authority).is_some_and(|(host, _)| is_one_of(without_dot(host), names))
+}
+
+fn is_one_of(host: &str, names: &[String]) -> bool {
+    names.iter().any(|name| name.eq_ignore_ascii_case(host))
+}
+
+fn without_dot(host: &str) -> &str {
+    host.strip_suffix('.').unwrap_or(host)
 }
 
 /// Host and port of an authority; an IPv6 address without its brackets.

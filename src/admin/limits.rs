@@ -2,11 +2,21 @@
 
 use std::time::Duration;
 
+/// Places for connections.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    pub(super) all: usize,
+    /// For those who are not on this box: its operator gets in though the LAN has taken theirs.
+    pub(super) elsewhere: usize,
+    /// For one of them, an IPv4 address or an IPv6 /64: a client that storms the admin leaves places for the others.
+    pub(super) one: usize,
+}
+
 /// Connections that ask, at once; more are closed unanswered and counted.
-pub(super) const CONNECTIONS: usize = 64;
+pub(super) const CONNECTIONS: Room = Room { all: 64, elsewhere: 56, one: 32 };
 /// Connections that listen to events, besides these: whoever asks finds a place though every dashboard is open. More are
-/// answered 503.
-pub(super) const LISTENERS: usize = 128;
+/// answered 503. A hundred may come from one address, as from a reverse proxy on another box.
+pub(super) const LISTENERS: Room = Room { all: 128, elsewhere: 112, one: 104 };
 /// From the start of the wait for a request, idle time included, to its complete head.
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of a request's head; a longer one is answered 431.
@@ -33,9 +43,11 @@ pub(super) const TELL_AGAIN: Duration = Duration::from_mins(1);
 pub(super) const MAKING: u32 = 20;
 /// What that allowance holds: 100 ms of making.
 pub(super) const MOST_MAKING: Duration = Duration::from_secs(2);
-/// What a wrong token costs out of the one for guesses: five a second may be wrong,
+/// What a wrong token costs out of its client's allowance: five a second may be wrong,
 pub(super) const GUESS: Duration = Duration::from_millis(200);
 /// and ten at once.
 pub(super) const MOST_GUESSES: Duration = Duration::from_secs(2);
+/// Clients with an allowance of their own for wrong tokens; all others share one.
+pub(super) const GUESSERS: usize = 64;
 /// Pairs of the Cookie fields that are looked at. Another service of the same host may have set some.
 pub(super) const COOKIES: usize = 64;

@@ -37,10 +37,12 @@ mod connection;
 mod desk;
 mod events;
 mod exposition;
+mod guesses;
 mod hosts;
 mod limits;
 mod metrics;
 mod percent;
+mod places;
 mod press;
 mod process;
 mod readers;
@@ -49,6 +51,7 @@ pub mod token;
 pub(crate) mod words;
 
 pub(crate) use changes::{RELEASE, network};
+use connection::Visitor;
 pub use desk::Desk;
 pub use events::Events;
 use limits::{FIRST_PAUSE, LONGEST_PAUSE, TELL_AGAIN};
@@ -137,10 +140,11 @@ async fn accept(listener: TcpListener, desk: Arc<Desk>) -> Infallible {
         match accepted {
             Ok((stream, peer)) => {
                 pause = FIRST_PAUSE;
+                let Ok(local) = stream.local_addr() else { continue };
                 if !desk.admits(peer.ip()) {
                     tracing::debug!(%peer, "admin: closed, the address is not in [admin] allow");
-                } else if let Ok(place) = Arc::clone(&desk.places).try_acquire_owned() {
-                    connections.spawn(connection::serve(Arc::clone(&desk), stream, peer, place));
+                } else if let Some(visitor) = Visitor::new(peer.ip(), local, &desk.places) {
+                    connections.spawn(connection::serve(Arc::clone(&desk), stream, visitor));
                 } else {
                     desk.turned_away.connections.fetch_add(1, Relaxed);
                 }

@@ -1,21 +1,16 @@
 //! Who may see: everybody who is admitted, or, where there is a token for reading, whoever shows it.
 //!
-//! Owns: the cookie, the limit of guesses. Called by: the desk, for each request. Never: asks this box itself, or the health
-//! checks of a load balancer; compares a guess when there have been too many.
-
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+//! Owns: the cookie. Called by: the desk, for each request. Never: asks this box itself, or the health checks of a load
+//! balancer; tells whether a token is right to whom has guessed too often.
 
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, StatusCode};
-use parking_lot::Mutex;
 
-use super::allowance::Allowance;
-use super::answer::{Answer, later, line, with};
+use super::answer::{Answer, line, too_many, with};
 use super::connection::Visitor;
-use super::desk::{TurnedAway, parameter};
-use super::limits::{COOKIES, GUESS, MOST_GUESSES};
+use super::desk::parameter;
+use super::guesses::{Guesses, Verdict};
+use super::limits::COOKIES;
 use super::token::Token;
 use super::{Board, changes, percent};
 
@@ -31,8 +26,6 @@ const WRONG: &str = "Bearer realm=\"floodgate\", error=\"invalid_token\"";
 pub(super) struct Readers {
     /// What a cookie must be, if there is a token for it.
     cookie: Option<Token>,
-    guesses: Mutex<Allowance>,
-    turned_away: Arc<TurnedAway>,
 }
 
 /// A token, as it is shown.
@@ -43,19 +36,21 @@ struct Shown {
 }
 
 impl Readers {
-    pub(super) fn new(board: &Board, turned_away: Arc<TurnedAway>) -> Self {
+    pub(super) fn new(board: &Board) -> Self {
         let token = board.read_token.as_ref().and_then(|token| token.as_ref().ok());
-        Self {
-            cookie: token.map(|token| token.derived(PURPOSE)),
-            guesses: Mutex::new(Allowance::new(MOST_GUESSES, Instant::now())),
-            turned_away,
-        }
+        Self { cookie: token.map(|token| token.derived(PURPOSE)) }
     }
 
     /// What a request gets instead of what it asks for; nothing if it may see that.
-    pub(super) fn judge<B>(&self, board: &Board, visitor: &Visitor, request: &Request<B>) -> Option<Answer> {
+    pub(super) fn judge<B>(
+        &self,
+        board: &Board,
+        guesses: &Guesses,
+        visitor: &Visitor,
+        request: &Request<B>,
+    ) -> Option<Answer> {
         let token = board.read_token.as_ref()?;
-        if visitor.is_here() || matches!(request.uri().path(), "/healthz" | "/readyz") {
+        if visitor.from.is_none() || matches!(request.uri().path(), "/healthz" | "/readyz") {
             return None;
         }
         let token = token.as_ref().ok();
@@ -67,21 +62,12 @@ impl Readers {
         let Some(shown) = shown else {
             return Some(denied(token.is_some(), CHALLENGE));
         };
-        let mut guesses = self.guesses.lock();
-        if !guesses.has(GUESS, Instant::now()) {
-            self.turned_away.credentials.fetch_add(1, Relaxed);
-            return Some(later(StatusCode::TOO_MANY_REQUESTS, "Too many wrong tokens.\n"));
-        }
         let right = [token, board.token.as_ref().ok()].into_iter().flatten().any(|token| token.is(&shown.token));
-        match &self.cookie {
-            _ if !right => {
-                guesses.spend(GUESS);
-                self.turned_away.credentials.fetch_add(1, Relaxed);
-                tracing::debug!(peer = %visitor.peer, "admin: a wrong token");
-                Some(denied(token.is_some(), WRONG))
-            }
-            Some(cookie) if shown.in_address => Some(welcome(cookie)),
-            _ => None,
+        match (guesses.judge(visitor, right), &self.cookie) {
+            (Verdict::TooMany, _) => Some(too_many()),
+            (Verdict::Wrong, _) => Some(denied(token.is_some(), WRONG)),
+            (Verdict::Right, Some(cookie)) if shown.in_address => Some(welcome(cookie)),
+            (Verdict::Right, _) => None,
         }
     }
 }

@@ -90,7 +90,7 @@ async fn a_status_a_second_longer_than_any_connection_that_asks() {
 async fn dashboards_take_no_place_from_who_asks() {
     let board = start().await;
     let mut dashboards = Vec::new();
-    for _ in 0..LISTENERS {
+    for _ in 0..LISTENERS.all {
         dashboards.push(Dashboard::open(&board).await);
     }
     let (head, _) = get(&board, "/api/v1/events").await;
@@ -100,7 +100,7 @@ async fn dashboards_take_no_place_from_who_asks() {
     let mut kept = Vec::new();
     let mut chunk = [0; 1_024];
     // With one place left for the metrics.
-    for _ in 1..CONNECTIONS {
+    for _ in 1..CONNECTIONS.all {
         let mut stream = connect(&board).await;
         stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
         assert!(stream.read(&mut chunk).await.unwrap() > 0);

@@ -266,7 +266,7 @@ async fn connections_are_kept_and_counted() {
     let board = start().await;
     let mut kept = Vec::new();
     let mut chunk = [0; 1_024];
-    for _ in 0..CONNECTIONS {
+    for _ in 0..CONNECTIONS.all {
         let mut stream = connect(&board).await;
         stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
         assert!(stream.read(&mut chunk).await.unwrap() > 0);

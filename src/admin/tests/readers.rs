@@ -1,12 +1,11 @@
 //! Who may see what from the LAN.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
 
-use super::super::connection;
+use super::super::connection::{self, Visitor};
 use super::super::desk::Desk;
 use super::super::token::Token;
 use super::{TOKEN, board, metrics, settings, status_of};
@@ -38,9 +37,8 @@ impl Lan {
     async fn ask(&self, from: &str, request: String) -> (String, String) {
         let to = self.listener.local_addr().unwrap();
         let (asks, accepted) = tokio::join!(TcpSocket::new_v4().unwrap().connect(to), self.listener.accept());
-        let place = Arc::clone(&self.desk.places).acquire_owned().await.unwrap();
-        let from = SocketAddr::new(from.parse().unwrap(), 40_000);
-        let served = tokio::spawn(connection::serve(Arc::clone(&self.desk), accepted.unwrap().0, from, place));
+        let visitor = Visitor::new(from.parse().unwrap(), to, &self.desk.places).unwrap();
+        let served = tokio::spawn(connection::serve(Arc::clone(&self.desk), accepted.unwrap().0, visitor));
         let (mut asks, mut answer) = (asks.unwrap(), String::new());
         asks.write_all(request.as_bytes()).await.unwrap();
         asks.read_to_string(&mut answer).await.unwrap();
@@ -164,12 +162,35 @@ async fn guesses_are_few_and_counted() {
     };
     assert!(wrong > 10, "{wrong}");
     assert!(status_of(&head) == 429 && head.contains("\r\nretry-after: 1"), "{head}");
-    // Those who are in stay in, and who shows nothing is told what to show.
+    // The others' tokens are looked at. Those who are in stay in, and who shows nothing is told what to show.
+    assert_eq!(lan.status("10.0.0.8", "/metrics", &bearer(READ)).await, 429);
+    wrong += 1;
+    assert_eq!(lan.status("10.0.0.9", "/metrics", &bearer(READ)).await, 200);
     assert_eq!(lan.status("10.0.0.7", "/api/v1/status", &cookie).await, 200);
     assert_eq!(lan.status("10.0.0.9", "/api/v1/status", "").await, 401);
     let (_, page) = lan.get("127.0.0.1", "/metrics", "").await;
     let counted = metrics::series(&page).find(|(name, _)| *name == "floodgate_admin_credentials_refused_total");
     assert_eq!(counted.map(|(_, count)| count), Some(f64::from(wrong)));
+}
+
+#[tokio::test]
+async fn guesses_at_what_may_change_are_as_few() {
+    let lan = Lan::new(None).await;
+    let release = |token: &str| {
+        format!(
+            "POST /api/v1/fences/release HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{}Content-Length: 13\r\n\r\n{{\"all\": true}}",
+            bearer(token)
+        )
+    };
+    let mut wrong = 0;
+    while status_of(&lan.ask("10.0.0.8", release("wrong-wrong-wrong-wrong")).await.0) == 401 {
+        wrong += 1;
+        assert!(wrong < 1_000, "nobody is counting");
+    }
+    assert!(wrong >= 10, "{wrong}");
+    for (from, status) in [("10.0.0.8", 429), ("10.0.0.9", 202), ("127.0.0.1", 202)] {
+        assert_eq!(status_of(&lan.ask(from, release(TOKEN)).await.0), status, "{from}");
+    }
 }
 
 #[tokio::test]
