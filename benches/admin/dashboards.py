@@ -21,9 +21,10 @@ def end(*_):
 
 
 def dashboard(host, port):
-    """One that has asked."""
+    """One that is answered: until then it has a place among the few who ask."""
     stream = socket.create_connection((host, port), 5)
     stream.sendall(f"GET /api/v1/events HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
+    stream.recv(1, socket.MSG_PEEK)
     stream.setblocking(False)
     return stream
 

@@ -13,7 +13,7 @@ pub(super) struct Room {
 }
 
 /// Connections that ask, at once; more are closed unanswered and counted.
-pub(super) const CONNECTIONS: Room = Room { all: 64, elsewhere: 56, one: 32 };
+pub(super) const CONNECTIONS: Room = Room { all: 64, elsewhere: 56, one: 48 };
 /// Connections that listen to events, besides these: whoever asks finds a place though every dashboard is open. More are
 /// answered 503. A hundred may come from one address, as from a reverse proxy on another box.
 pub(super) const LISTENERS: Room = Room { all: 128, elsewhere: 112, one: 104 };
