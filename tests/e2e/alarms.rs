@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::rig::{Rig, eventually};
 
@@ -28,9 +29,15 @@ impl Rig {
     }
 }
 
+/// A gateway on a box that tells nothing of itself: what the real one may be short of would be an alarm too.
+fn on_a_mute_box(more: &str) -> (Rig, TempDir) {
+    let root = tempfile::tempdir().unwrap();
+    (Rig::on(root.path(), &[], more), root)
+}
+
 #[test]
 fn a_storm_is_an_alarm_with_its_client_and_a_request() {
-    let rig = Rig::new(&[]);
+    let (rig, _root) = on_a_mute_box("");
     assert_eq!(rig.alarm("self_target_storm"), None);
     let alarm = rig.storms();
     assert_eq!((&alarm["severity"], &alarm["subject"]), (&"warning".into(), &"127.0.0.1".into()));
@@ -46,7 +53,7 @@ fn a_storm_is_an_alarm_with_its_client_and_a_request() {
 
 #[test]
 fn what_is_silenced_stands_and_is_not_told() {
-    let rig = Rig::with(&[], "[alarm]\nsilence = [\"00:00-00:00 self_target_storm\"]");
+    let (rig, _root) = on_a_mute_box("[alarm]\nsilence = [\"00:00-00:00 self_target_storm\"]");
     let alarm = rig.storms();
     assert_eq!((&alarm["told"], &alarm["silenced"]), (&false.into(), &true.into()));
     assert!(rig.admin("/metrics").contains("\nfloodgate_alarm_messages_total 0\n"));

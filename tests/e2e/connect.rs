@@ -49,11 +49,11 @@ fn idle_and_half_closed_tunnels_end_by_one_clock() {
         // Talks for a while, one way, then only waits.
         for _ in 0..8 {
             stream.write_all(b"tick").unwrap();
-            thread::sleep(std::time::Duration::from_millis(100));
+            thread::sleep(std::time::Duration::from_millis(150));
         }
         let _ = stream.read(&mut [0; 16]);
     });
-    let rig = Rig::with(&[origin.address], "[timeouts]\ntunnel-idle = \"400ms\"\nhalf-closed = \"400ms\"");
+    let rig = Rig::with(&[origin.address], "[timeouts]\ntunnel-idle = \"1s\"\nhalf-closed = \"1s\"");
     let mut client = rig.tunnel(origin.address);
     assert_eq!(client.exactly(32), b"tick".repeat(8), "longer than the idle time, but never idle");
     eventually("the idle tunnel is closed", || rig.open() == 0);

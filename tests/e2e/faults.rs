@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use floodgate::outcome::{ConnectionEnd, RequestEnd};
@@ -134,7 +133,7 @@ fn f_18_an_upstream_that_breaks_is_reported_by_where_it_broke() {
         drop(client);
         rig.settled();
         assert_eq!(rig.ends(*end), 1, "{what}");
-        assert_eq!(rig.gateway.counters.upstreams_open.load(Relaxed), 0, "{what}");
+        rig.no_upstream_is_left();
     }
 }
 
@@ -160,7 +159,7 @@ fn an_upstream_that_resets_as_soon_as_it_is_connected_is_no_answer() {
         ends(RequestEnd::UpstreamReset) + ends(RequestEnd::ConnectUnreachable)
             - u64::from(head.starts_with("HTTP/1.1 502 "))
     );
-    assert_eq!(rig.gateway.counters.upstreams_open.load(Relaxed), 0);
+    rig.no_upstream_is_left();
 }
 
 #[test]
@@ -179,7 +178,7 @@ fn a_client_that_leaves_in_the_middle_leaves_nothing() {
     }
     rig.settled();
     assert_eq!(rig.ends(RequestEnd::ClientGone), 10);
-    assert_eq!(rig.gateway.counters.upstreams_open.load(Relaxed), 0);
+    rig.no_upstream_is_left();
 }
 
 /// Resident memory of this process, in bytes.

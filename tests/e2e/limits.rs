@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use floodgate::outcome::{ConnectionEnd, Form, Reason, RequestEnd};
 use socket2::{Domain, Socket, Type};
@@ -70,7 +70,7 @@ fn a_client_that_opens_more_and_sends_nothing_cannot_take_the_box() {
     let held: Vec<_> = (0..100).map(|_| from([127, 0, 0, 2], rig.proxy)).collect();
     let closed = || rig.gateway.counters.connection_ends.get(ConnectionEnd::Overload.index());
     eventually("what is far above the limit is closed unanswered", || closed() == 100 - 16);
-    assert_eq!(rig.open(), 16, "the limit, and a few that may still be told");
+    eventually("the limit is left, and a few that may still be told", || rig.open() == 16);
     drop(held);
     rig.settled();
 }
@@ -90,7 +90,10 @@ fn connection_and_request_rates_are_per_client_and_exemption_lifts_them() {
         };
         (0..n).map(ask).filter(|head| head.starts_with("HTTP/1.1 429 ")).count()
     };
-    assert!(statuses([127, 0, 0, 2], 20) >= 12, "a token may have come back meanwhile");
+    let began = Instant::now();
+    let served = 20 - statuses([127, 0, 0, 2], 20);
+    let tokens = 5 + began.elapsed().as_secs() + 1;
+    assert!((5..=tokens).contains(&(served as u64)), "{served} of {tokens}");
     assert_eq!(statuses([127, 0, 0, 7], 20), 0, "exempt");
     assert_eq!(statuses([127, 0, 0, 3], 5), 0, "another client");
     rig.settled();
@@ -126,7 +129,10 @@ fn a_full_box_closes_what_comes_and_recovers() {
     eventually("they are gone", || rig.open() == 0);
     assert!(rig.get(origin.address, "/").ends_with("yes"));
     rig.settled();
-    assert_eq!(rig.gateway.counters.upstreams_open.load(Relaxed), rig.gateway.counters.upstreams_idle.load(Relaxed));
+    let counters = &rig.gateway.counters;
+    eventually("no upstream is in use", || {
+        counters.upstreams_open.load(Relaxed) == counters.upstreams_idle.load(Relaxed)
+    });
 }
 
 /// `200` with "yes" for thousands of connections at once, kept alive.
@@ -161,6 +167,12 @@ fn crowded_origin() -> SocketAddr {
 /// The defaults, with the guard at work. Only waits are longer: how fast a busy machine is says nothing of the limits.
 fn by_default(origin: SocketAddr) -> Rig {
     Rig::with(&[origin], "[guard]\n[timeouts]\nhead = \"1h\"\n[upstream]\nconnect-timeout = \"1h\"")
+}
+
+/// Takes away what the gateway would learn of how long connections wait for it. A machine that is busy with something else
+/// is short of itself, and rightly refuses some: that is no limit.
+fn not_short_of_time(rig: &Rig) {
+    rig.gateway.pressure().take_delay();
 }
 
 /// Nobody was refused anything.
@@ -214,9 +226,14 @@ fn fifty_pcs_start_at_once(source: fn(u8) -> [u8; 4], sockets: usize) {
         })
     };
     let pcs: Vec<_> = (0..50).map(pc).collect();
+    eventually("they have all they want", || {
+        not_short_of_time(&rig);
+        pcs.iter().all(thread::JoinHandle::is_finished)
+    });
     let mut sockets: Vec<_> = pcs.into_iter().flat_map(|pc| pc.join().unwrap()).collect();
     // What a browser opens later, it opens as it goes: at the rate that is granted for ever.
     while sockets.len() < 50 * 32 {
+        not_short_of_time(&rig);
         thread::sleep(Duration::from_millis(6));
         let mut client = from(source(0), proxy);
         client.send(format!("GET http://{origin}/ HTTP/1.1\r\nHost: {origin}\r\n\r\n"));
@@ -268,7 +285,7 @@ fn silent_and_slow_clients_do_not_take_the_table_from_those_who_speak() {
     );
     let ends = |end: ConnectionEnd| rig.gateway.counters.connection_ends.get(end.index());
     let silent: Vec<_> = (0..100).map(|_| from([127, 0, 0, 2], rig.proxy)).collect();
-    eventually("those beyond its limit are closed", || rig.open() == 15);
+    eventually("those beyond its limit are closed", || rig.accepted() == 100 && rig.open() == 15);
     assert_eq!(ends(ConnectionEnd::Empty), 85, "without a word");
     let begins = |_| {
         let mut client = from([127, 0, 0, 2], rig.proxy);
@@ -282,7 +299,7 @@ fn silent_and_slow_clients_do_not_take_the_table_from_those_who_speak() {
     }
     // Many clients, each within its limit: the box has one too.
     let many: Vec<_> = (1..120).map(|n| from([127, 0, 2, n], rig.proxy)).collect();
-    eventually("those beyond the box's limit are closed", || rig.open() == 63);
+    eventually("those beyond the box's limit are closed", || rig.accepted() == 100 + 20 + 119 && rig.open() == 63);
     for source in [[127, 0, 0, 2], [127, 0, 0, 3]] {
         let mut good = from(source, rig.proxy);
         good.send(get(origin.address));
@@ -317,9 +334,8 @@ fn one_client_has_so_many_requests_that_wait_for_a_connection() {
     other.send(get(origin.address));
     assert!(other.read_to_end().ends_with("yes"));
     drop((waiting, exempt));
-    eventually("those who left have given back their places", || {
-        rig.gateway.counters.upstreams_open.load(Relaxed) == 0
-    });
+    // With their places.
+    rig.no_upstream_is_left();
     let mut again = from([127, 0, 0, 2], rig.proxy);
     again.send(get(origin.address));
     assert!(again.read_to_end().ends_with("yes"));
@@ -343,9 +359,20 @@ fn one_client_has_so_many_names_in_question() {
         client.send(format!("GET http://{n}.test/ HTTP/1.1\r\nHost: {n}.test\r\n\r\n"));
         client
     };
-    let waiting: Vec<_> = (0..4).map(|n| asks([127, 0, 0, 2], n)).collect();
-    eventually("they wait", || rig.gateway.counters.requests.load(Relaxed) == 4);
-    let answer = asks([127, 0, 0, 2], 5).read_to_end();
+    let mut waiting: Vec<_> = (0..5).map(|n| asks([127, 0, 0, 2], n)).collect();
+    // Four wait; which ones depends on who was first to be looked up.
+    let has_heard = |client: &Client| {
+        client.0.set_nonblocking(true).unwrap();
+        let heard = client.0.peek(&mut [0]).is_ok();
+        client.0.set_nonblocking(false).unwrap();
+        heard
+    };
+    let mut told = None;
+    eventually("the fifth is told", || {
+        told = waiting.iter().position(has_heard);
+        told.is_some()
+    });
+    let answer = waiting.remove(told.unwrap()).read_to_end();
     assert!(answer.starts_with("HTTP/1.1 429 "), "{answer}");
     // Addresses need no name server, and other clients have places of their own.
     let mut address = from([127, 0, 0, 2], rig.proxy);

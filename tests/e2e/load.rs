@@ -273,7 +273,7 @@ fn a_receiver_stalls_where_it_should_and_notices_only_a_reset() {
     });
     let stalled = Class {
         manner: Manner::Stall { after: 5000 },
-        patience: Duration::from_millis(200),
+        patience: Duration::from_secs(1),
         ..class(Connection::New, Pace::Closed(Retry::Never))
     };
     let report = only(&plan(origin.address, LONG, stalled));

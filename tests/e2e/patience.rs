@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,13 +23,13 @@ fn get(origin: &Origin) -> String {
 #[test]
 fn an_idle_connection_lives_by_keep_alive_and_not_by_the_deadline_of_a_head() {
     let origin = Origin::ok("yes");
-    let rig = Rig::with(&[origin.address], "[timeouts]\nhead = \"200ms\"\nkeep-alive = \"1h\"");
+    let rig = Rig::with(&[origin.address], "[timeouts]\nhead = \"1s\"\nkeep-alive = \"1h\"");
     let mut client = rig.client();
-    for _ in 0..3 {
-        client.send(get(&origin));
-        assert_eq!(client.answer().1, b"yes");
-        thread::sleep(Duration::from_millis(300));
-    }
+    client.send(get(&origin));
+    assert_eq!(client.answer().1, b"yes");
+    thread::sleep(Duration::from_millis(1200));
+    client.send(get(&origin));
+    assert_eq!(client.answer().1, b"yes");
     drop(client);
     rig.settled();
 }
@@ -38,13 +37,13 @@ fn an_idle_connection_lives_by_keep_alive_and_not_by_the_deadline_of_a_head() {
 #[test]
 fn c_35_an_empty_line_behind_a_request_is_not_the_beginning_of_another() {
     let origin = Origin::ok("yes");
-    let rig = Rig::with(&[origin.address], "[timeouts]\nhead = \"200ms\"\nkeep-alive = \"1h\"");
+    let rig = Rig::with(&[origin.address], "[timeouts]\nhead = \"1s\"\nkeep-alive = \"1h\"");
     let mut client = rig.client();
-    for _ in 0..2 {
-        client.send(get(&origin) + "\r\n");
-        assert_eq!(client.answer().1, b"yes");
-        thread::sleep(Duration::from_millis(300));
-    }
+    client.send(get(&origin) + "\r\n");
+    assert_eq!(client.answer().1, b"yes");
+    thread::sleep(Duration::from_millis(1200));
+    client.send(get(&origin) + "\r\n");
+    assert_eq!(client.answer().1, b"yes");
     // One that comes later is waited on no longer than a head is, and no answer to anything.
     client.send("\r\n");
     assert_eq!(client.read_to_end(), "");
@@ -110,7 +109,7 @@ fn clients_that_leave_while_an_origin_is_silent_do_not_wait_for_it() {
     rig.settled();
     // Those that reset may have done so before they were read.
     assert!(rig.ends(RequestEnd::ClientGone) >= 10);
-    assert_eq!(rig.gateway.counters.upstreams_open.load(Relaxed), 0);
+    rig.no_upstream_is_left();
 }
 
 #[test]
@@ -139,7 +138,7 @@ fn an_exchange_in_which_one_side_moves_is_not_stalled() {
         read_head(&mut stream);
         write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n").unwrap();
         for _ in 0..10 {
-            thread::sleep(Duration::from_millis(100));
+            thread::sleep(Duration::from_millis(150));
             stream.write_all(b"0123456789").unwrap();
         }
     });
@@ -152,7 +151,7 @@ fn an_exchange_in_which_one_side_moves_is_not_stalled() {
     });
     let rig = Rig::with(
         &[streams.address, waits.address],
-        "[timeouts]\nbody = \"400ms\"\n[upstream]\nfirst-byte-timeout = \"300ms\"",
+        "[timeouts]\nbody = \"1s\"\n[upstream]\nfirst-byte-timeout = \"1s\"",
     );
     let post = |to: &Origin, more: &str| {
         format!("POST http://{0}/ HTTP/1.1\r\nHost: {0}\r\nContent-Length: 100\r\n{more}\r\n", to.address)
@@ -166,7 +165,7 @@ fn an_exchange_in_which_one_side_moves_is_not_stalled() {
     let mut client = rig.client();
     client.send(post(&waits, ""));
     for _ in 0..10 {
-        thread::sleep(Duration::from_millis(100));
+        thread::sleep(Duration::from_millis(150));
         client.send("0123456789");
     }
     assert_eq!(client.answer().1, b"done");
@@ -212,9 +211,12 @@ fn small_writes_of_an_origin_are_not_held_back() {
         begun.elapsed()
     };
     let mut direct = TcpStream::connect(origin.address).unwrap();
-    let without: Duration = (0..5).map(|_| ask(&mut direct, "GET / HTTP/1.1\r\n\r\n")).sum();
-    let with: Duration = (0..5).map(|_| ask(&mut client.0, &get(&origin))).sum();
-    assert!(with < without * 3 + Duration::from_millis(500), "{with:?} with us, {without:?} without");
+    // Something else may keep one of them from the processor; what is held back is held back each time.
+    eventually("with us it takes about as long as without", || {
+        let without: Duration = (0..5).map(|_| ask(&mut direct, "GET / HTTP/1.1\r\n\r\n")).sum();
+        let with: Duration = (0..5).map(|_| ask(&mut client.0, &get(&origin))).sum();
+        with < without * 3 + Duration::from_millis(500)
+    });
     drop(client);
     rig.settled();
 }

@@ -106,6 +106,17 @@ impl Rig {
         self.gateway.counters.connections_open.load(Relaxed)
     }
 
+    /// Connections that have been taken out of the kernel's queue: a client may be connected before that.
+    pub(crate) fn accepted(&self) -> u64 {
+        self.gateway.counters.connections.iter().map(|(_, n)| n.load(Relaxed)).sum()
+    }
+
+    /// Waits until all connections to origins are closed, pooled ones included.
+    #[track_caller]
+    pub(crate) fn no_upstream_is_left(&self) {
+        eventually("every upstream is closed", || self.gateway.counters.upstreams_open.load(Relaxed) == 0);
+    }
+
     /// A GET on the admin.
     pub(crate) fn admin(&self, path: &str) -> String {
         let mut client = Client::connect(self.gateway.admin);
@@ -114,18 +125,19 @@ impl Rig {
     }
 
     /// Everything closed and booked: arrivals equal outcomes. Call it at the end of a test, when no client is open any more.
+    #[track_caller]
     pub(crate) fn settled(&self) {
         let counters = &self.gateway.counters;
         eventually("every connection is over", || self.open() == 0);
         eventually("no tunnel is left", || counters.tunnels_open.load(Relaxed) == 0);
-        let accepted: u64 = counters.connections.iter().map(|(_, n)| n.load(Relaxed)).sum();
-        assert_eq!(accepted, counters.connection_ends.sum(), "connections = sum of their outcomes");
+        assert_eq!(self.accepted(), counters.connection_ends.sum(), "connections = sum of their outcomes");
         assert_eq!(counters.requests.load(Relaxed), counters.request_ends.sum(), "requests = sum of their outcomes");
         assert_eq!(counters.panics.load(Relaxed), 0, "nothing panicked");
     }
 }
 
 /// Waits for a condition; panics with `what` when the safety net is reached.
+#[track_caller]
 pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let until = Instant::now() + NET;
     while !condition() {

@@ -3,7 +3,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::process::{Signal, geteuid};
@@ -29,12 +29,13 @@ fn is_root() -> bool {
 fn of_all_threads(floodgate: &Floodgate, field: &str) -> Vec<String> {
     let threads: Vec<_> = fs::read_dir(floodgate.proc("task")).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(threads.len() > 3, "workers and control run");
-    let value = |path: &Path| {
-        let status = fs::read_to_string(path.join("status")).unwrap();
+    let value = |path: &PathBuf| {
+        // It may have ended meanwhile.
+        let status = fs::read_to_string(path.join("status")).ok()?;
         let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-        value.unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+        Some(value.unwrap().split_whitespace().collect::<Vec<_>>().join(" "))
     };
-    threads.iter().map(|path| value(path)).collect()
+    threads.iter().filter_map(value).collect()
 }
 
 /// Every thread has these capabilities and can get no others.

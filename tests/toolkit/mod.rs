@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 pub(crate) const NET: Duration = Duration::from_secs(30);
 
 /// Waits for a condition; panics with `what` when the safety net is reached.
+#[track_caller]
 pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let until = Instant::now() + NET;
     while !condition() {

@@ -2,12 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
-use std::sync::atomic::Ordering::Relaxed;
 
 use floodgate::outcome::RequestEnd;
 
 use super::wire::{Heard, answers, exchange, hear, heard_from, reset, to};
-use crate::rig::{Origin, Rig, eventually, read_head};
+use crate::rig::{Origin, Rig, read_head};
 
 const VIA: &str = "Via: 1.1 floodgate-*\r\n\r\n";
 
@@ -251,7 +250,7 @@ fn assert_no_part_is_taken_for(whole: &'static str, version: &str, resets: bool)
     rig.settled();
     let ends = |end| usize::try_from(rig.ends(end)).unwrap();
     assert_eq!(ends(RequestEnd::UpstreamReset) + ends(RequestEnd::UpstreamTruncated), whole.len());
-    assert_eq!(rig.gateway.counters.upstreams_open.load(Relaxed), 0);
+    rig.no_upstream_is_left();
 }
 
 #[test]
@@ -316,7 +315,7 @@ fn a_flood_of_interim_answers_without_an_end_is_stopped() {
     let rest = heard.text.strip_prefix(&*processing).unwrap_or_else(|| panic!("{heard:?}"));
     Heard { text: rest.to_owned(), clean: heard.clean }.assert_ours(502, "http_protocol_error", "a flood");
     rig.settled();
-    assert_eq!(rig.gateway.counters.upstreams_open.load(Relaxed), 0);
+    rig.no_upstream_is_left();
 }
 
 #[test]
@@ -335,7 +334,7 @@ fn an_origin_that_says_close_or_speaks_1_0_is_not_used_again_and_the_client_does
             assert_eq!(body, b"ok");
             assert!(!answered.to_lowercase().contains("\r\nconnection:"), "{answered}");
             assert_eq!(rig.gateway.counters.connect_seconds.count(), number, "{head:?}");
-            eventually("closed", || rig.gateway.counters.upstreams_open.load(Relaxed) == 0);
+            rig.no_upstream_is_left();
         }
         drop(client);
         rig.settled();
