@@ -20,6 +20,8 @@ from workloads import REFUSED, STORMERS
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve() / "release"
+# The generators of load. A test that everything works can take those of the tests' build, which is there already.
+EXAMPLES = pathlib.Path(os.environ.get("LAB_EXAMPLES", TARGET / "examples")).resolve()
 WARM_UP, PATIENCE = 1, 5
 BIG = 64 * 1024 * 1024
 # What peers are told to be ready for: twice as many as there are. Some want two descriptors and a pipe for each.
@@ -124,7 +126,7 @@ class Lab:
 
 def play(network, plan, *options):
     """Plays a plan in the clients' namespace; the report of the load."""
-    line = [TARGET / "examples" / "lab-load", *options]
+    line = [EXAMPLES / "lab-load", *options]
     return result(network, line, json.dumps(plan), plan["settle_s"] + plan["warm_up_s"] + plan["duration_s"])
 
 

@@ -21,7 +21,7 @@ import sys
 import time
 
 import network as net
-from lab import TARGET, base_load, play, result
+from lab import EXAMPLES, TARGET, base_load, play, result
 from network import GATEWAY, GATEWAY6, GATEWAY_CORE, OTHER_CORE, PORT, Failed, Network
 from workloads import GOOD_PER_SECOND, STORMERS, get
 
@@ -97,7 +97,7 @@ def measure(lab, name, peer, storm, options):
 def start_probe(network, storm):
     """The good client."""
     gateway = f"[{GATEWAY6}]" if storm.ipv6 else GATEWAY
-    line = [TARGET / "examples" / "lab-probe", f"{gateway}:{PORT}", GOOD_PER_SECOND, *storm.good]
+    line = [EXAMPLES / "lab-probe", f"{gateway}:{PORT}", GOOD_PER_SECOND, *storm.good]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": None}
     probe = network.start(network.clients, OTHER_CORE, line, urgent=True, **pipes)
     probe.stdin.write(get("/").encode())
