@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::super::Board;
 use super::unix_seconds;
 use crate::alarm::book::Standing;
+use crate::alarm::message::Words;
 use crate::alarm::{Message, Stage};
 use crate::telemetry::access_log::escape::printable;
 
@@ -26,7 +27,7 @@ fn row(standing: &Standing) -> Value {
             "answer": printable(&sample.answer),
         })
     });
-    let words = words(standing);
+    let Words { title, meaning, steps } = words(standing);
     json!({
         "id": standing.alarm.label(),
         "severity": standing.severity.label(),
@@ -38,14 +39,14 @@ fn row(standing: &Standing) -> Value {
         "silenced": standing.silenced,
         "values": values,
         "sample": sample,
-        "title": words.get("title"),
-        "meaning": words.get("meaning"),
-        "steps": words.get("steps"),
+        "title": title,
+        "meaning": meaning,
+        "steps": steps,
     })
 }
 
 /// What a message says of it, in every language.
-fn words(standing: &Standing) -> Value {
+fn words(standing: &Standing) -> Words {
     let message = Message {
         alarm: standing.alarm,
         stage: Stage::Firing,
@@ -58,5 +59,5 @@ fn words(standing: &Standing) -> Value {
         values: standing.values.clone(),
         sample: standing.sample.clone(),
     };
-    message.json()
+    message.words()
 }

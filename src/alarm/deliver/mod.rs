@@ -20,7 +20,6 @@ mod report;
 mod spool;
 mod transport;
 mod trial;
-mod words;
 
 #[cfg(test)]
 mod tests;

@@ -10,14 +10,36 @@ use super::{Language, Message, Stage};
 /// The form; it changes when a field changes its meaning.
 const VERSION: u8 = 1;
 
-pub(super) fn json(message: &Message, zone: &TimeZone) -> Value {
-    let shown = |text: &str| Style::Plain.shown(text, VALUE);
-    let row = message.alarm.row();
+/// What a message says in words, in every language: an object of `en` and `zh` each.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Words {
+    /// What is wrong, or that it is over.
+    pub title: Value,
+    /// What that means; null when it is over.
+    pub meaning: Value,
+    /// What to do, a list; null when it is over.
+    pub steps: Value,
+}
+
+pub(super) fn words(message: &Message, zone: &TimeZone) -> Words {
     let in_both = |say: fn(&Page<'_>) -> Value| -> Value {
         let said = Language::ALL
             .map(|language| (language.label().to_owned(), say(&Page::of(message, language, Style::Plain, zone))));
         Map::from_iter(said).into()
     };
+    let while_it_stands =
+        |say: fn(&Page<'_>) -> Value| if message.stage == Stage::Firing { in_both(say) } else { Value::Null };
+    Words {
+        title: in_both(|page| page.what().into()),
+        meaning: while_it_stands(|page| page.meaning().into()),
+        steps: while_it_stands(|page| page.steps().collect()),
+    }
+}
+
+pub(super) fn json(message: &Message, zone: &TimeZone) -> Value {
+    let shown = |text: &str| Style::Plain.shown(text, VALUE);
+    let row = message.alarm.row();
+    let Words { title, meaning, steps } = words(message, zone);
     let values: Map<String, Value> =
         message.values.iter().map(|(name, value)| ((*name).to_owned(), shown(value).into())).collect();
     let sample = message.sample.as_ref().map(|sample| {
@@ -28,7 +50,6 @@ pub(super) fn json(message: &Message, zone: &TimeZone) -> Value {
             "answer": Style::Plain.answer(&sample.answer),
         })
     });
-    let is_firing = message.stage == Stage::Firing;
     json!({
         "version": VERSION,
         "alarm": message.alarm.label(),
@@ -42,9 +63,9 @@ pub(super) fn json(message: &Message, zone: &TimeZone) -> Value {
         "window_s": message.window.as_secs(),
         "values": values,
         "sample": sample,
-        "title": in_both(|page| page.what().into()),
+        "title": title,
         "condition": { "en": row.condition(Language::English), "zh": row.condition(Language::Chinese) },
-        "meaning": if is_firing { in_both(|page| page.meaning().into()) } else { Value::Null },
-        "steps": if is_firing { in_both(|page| page.steps().collect()) } else { Value::Null },
+        "meaning": meaning,
+        "steps": steps,
     })
 }

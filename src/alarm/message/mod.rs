@@ -20,6 +20,7 @@ use self::page::Page;
 use self::style::Style;
 use super::{Alarm, Sample};
 
+pub use self::json::Words;
 pub use super::catalogue::Language;
 
 /// Where an alarm stands.
@@ -53,7 +54,7 @@ pub struct Message {
     pub stage: Stage,
     /// The gateway's name.
     pub gateway: String,
-    /// What of that kind: see [`Sighting::subject`](super::Sighting::subject).
+    /// What of that kind: see [`Sighting::subject`](super::Sighting::subject); empty where all clients are one thing.
     pub subject: String,
     /// When it was first seen in the window.
     pub first: SystemTime,
@@ -64,7 +65,8 @@ pub struct Message {
     /// How long the window is.
     pub window: Duration,
     /// What the words of the catalogue leave open, by name. Besides: `total`, how often it was seen from its beginning to
-    /// its end; `waiting`, how many other messages are due and wait.
+    /// its end; `waiting`, how many other messages are due and wait; of several clients `clients`, how many, `more`, how many
+    /// besides `client`, and `heaviest`, the first of them by name.
     pub values: Vec<(&'static str, String)>,
     /// One of them: the first.
     pub sample: Option<Sample>,
@@ -103,5 +105,10 @@ impl Message {
     /// For machines; docs/ALARMS.md describes it. Fields may be added, none changes its meaning.
     pub fn json(&self) -> Value {
         json::json(self, &TimeZone::system())
+    }
+
+    /// Its words alone.
+    pub fn words(&self) -> Words {
+        json::words(self, &TimeZone::system())
     }
 }

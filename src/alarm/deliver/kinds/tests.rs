@@ -12,7 +12,6 @@ use super::{Standing, called, defuse, dingtalk, feishu, hmac_sha256, pack, post,
 use crate::alarm::Language;
 use crate::alarm::deliver::failure::Trouble;
 use crate::alarm::deliver::item::Item;
-use crate::alarm::deliver::words::cut;
 use crate::alarm::{Alarm, Message, Severity, Stage};
 use crate::config::settings::{MessageFormat, Webhook, WebhookKind, WebhookPlace};
 
@@ -158,13 +157,6 @@ proptest! {
             prop_assert!(text.len() <= most, "{}", text.len());
             prop_assert!(format == MessageFormat::Text || text.matches("<@").count() == names.len());
         }
-    }
-
-    #[test]
-    fn a_cut_is_between_two_characters(text in "\\PC{0,300}", most in 0_usize..300) {
-        let left = cut(text.clone(), most);
-        prop_assert!(left.len() <= most && text.starts_with(&left));
-        prop_assert!(left.len() == text.len() || left.len() + 4 > most);
     }
 }
 

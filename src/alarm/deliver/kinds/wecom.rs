@@ -3,10 +3,9 @@
 use serde_json::{Value, json};
 
 use super::super::failure::Trouble;
-use super::{called, defuse};
+use super::called;
 use crate::alarm::Language;
 use crate::alarm::Message;
-use crate::alarm::deliver::words;
 use crate::config::settings::{MessageFormat, Webhook};
 
 /// Bytes of a text, in UTF-8.
@@ -29,7 +28,8 @@ pub(super) fn pack(webhook: &Webhook, message: &Message, language: Language) -> 
             // There it is a tag in the text that calls somebody, by user id alone.
             let tags = called.iter().fold(String::new(), |tags, name| tags + "<@" + name.trim_start_matches('@') + ">");
             let room = MARKDOWN_BYTES.saturating_sub(tags.len() + 1);
-            let text = words::cut(defuse(&message.markdown(language, room), "<@"), room);
+            // A stranger's `<` is escaped by then.
+            let text = message.markdown(language, room);
             let text = if tags.is_empty() { text } else { format!("{text}\n{tags}") };
             json!({ "msgtype": "markdown", "markdown": { "content": text } })
         }
