@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::clients::Clients;
 use super::{Standing, Today, patience};
 use crate::alarm::judge::terms;
 use crate::alarm::{Alarm, Message, Sample, Severity, Sighting, Stage};
@@ -39,6 +40,8 @@ pub(super) struct Entry {
     first: Option<At>,
     pending: u64,
     values: Vec<(&'static str, String)>,
+    /// Those that it is about, where they are one thing.
+    clients: Clients,
     sample: Option<Sample>,
     /// The sample has been told.
     stale: bool,
@@ -80,6 +83,7 @@ impl Entry {
             first: None,
             pending: 0,
             values: Vec::new(),
+            clients: Clients::default(),
             sample: None,
             stale: true,
         }
@@ -94,7 +98,7 @@ impl Entry {
         let at = At::of(today);
         // What has not been told is not over: it is one and the same.
         let begins = !self.stands(today) && !self.open && self.pending == 0;
-        let Sighting { count, values, sample, .. } = sighting;
+        let Sighting { subject: client, count, values, sample, .. } = sighting;
         if begins && count == 0 {
             return false;
         }
@@ -105,6 +109,9 @@ impl Entry {
             }
             episode => *episode = Some(Episode { since: at, last: at, count }),
         }
+        if self.pending == 0 && count > 0 {
+            self.clients.clear();
+        }
         self.pending = self.pending.saturating_add(count);
         if begins {
             self.counted = Some(at.moment);
@@ -112,7 +119,9 @@ impl Entry {
         if count > 0 {
             self.first.get_or_insert(at);
         }
-        self.values = values;
+        if client.is_empty() || self.clients.see(client, count, at.moment) {
+            self.values = values;
+        }
         if self.stale && sample.is_some() {
             (self.sample, self.stale) = (sample, false);
         }
@@ -140,7 +149,7 @@ impl Entry {
     pub(super) fn tell(&mut self, due: Due, today: &Today<'_>, waiting: usize) -> Message {
         let at = At::of(today);
         let episode = self.episode.unwrap_or(Episode { since: at, last: at, count: 0 });
-        let mut values = self.values.clone();
+        let mut values = self.all_values();
         let (stage, first) = match due {
             Due::Firing(_) => (Stage::Firing, self.first.unwrap_or(at)),
             Due::Resolved(_) => {
@@ -174,6 +183,11 @@ impl Entry {
         message
     }
 
+    /// Those of the catalogue's words, and of the clients.
+    fn all_values(&self) -> Vec<(&'static str, String)> {
+        self.values.iter().cloned().chain(self.clients.values()).collect()
+    }
+
     /// Silenced: what was never told and is over is not told any more. Returns how much that was.
     pub(super) fn hush(&mut self, today: &Today<'_>) -> u64 {
         if self.open || self.stands(today) {
@@ -205,7 +219,7 @@ impl Entry {
             count,
             told: self.open,
             silenced: (today.silenced)(self.alarm),
-            values: self.values.clone(),
+            values: self.all_values(),
             sample: self.sample.clone(),
         })
     }

@@ -3,11 +3,12 @@
 //! Owns: [`Book`], the windows, the pace. Called by: control, once a second, with what the judge has seen. Never: reads a
 //! clock, judges, or delivers; tells of one thing twice in a window, or more than [`PACE`] messages a minute.
 //!
-//! One thing is an alarm and its subject. It is told when it is first seen, and while it goes on once in a window; what was
+//! One thing is an alarm and its subject; where the subject is a client, all clients together are one. It is told when it is first seen, and while it goes on once in a window; what was
 //! counted in between is in the next message. Its end is told once: of a state when it has not been seen for [`CALM`], of
 //! an event when it has not come back for a window. What may not be told now, because it is silenced, because too much is
 //! told already or because nobody takes it, is counted on and told when it may.
 
+mod clients;
 mod entry;
 mod pace;
 #[cfg(test)]
@@ -81,7 +82,7 @@ impl std::fmt::Debug for Today<'_> {
 pub struct Standing {
     /// What.
     pub alarm: Alarm,
-    /// See [`Sighting::subject`].
+    /// See [`Message::subject`].
     pub subject: String,
     /// How bad it is.
     pub severity: Severity,
@@ -163,7 +164,8 @@ impl Book {
         let mut begun = Vec::new();
         for mut sighting in seen {
             let alarm = sighting.alarm.index();
-            let mut key = (alarm, std::mem::take(&mut sighting.subject));
+            let one = clients::are_one(sighting.alarm);
+            let mut key = (alarm, if one { String::new() } else { std::mem::take(&mut sighting.subject) });
             let taken = self.entries.range((alarm, String::new())..(alarm + 1, String::new())).count();
             if taken >= SUBJECTS && !self.entries.contains_key(&key) {
                 OTHERS.clone_into(&mut key.1);

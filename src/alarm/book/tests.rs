@@ -133,26 +133,50 @@ fn a_state_that_flaps_is_told_once_a_window() {
 #[test]
 fn subjects_have_windows_of_their_own_up_to_a_number() {
     let mut world = World::default();
-    let clients: Vec<_> = (0..100).map(|n| sighting(Alarm::SelfTargetStorm, &format!("10.0.0.{n:03}"), 10)).collect();
+    let clients: Vec<_> = (0..100).map(|n| sighting(Alarm::DestinationFenced, &format!("10.0.0.{n:03}"), 10)).collect();
     let mut messages = world.second(clients.clone()).messages;
     assert_eq!(messages.len(), SUBJECTS + 1);
     let others = messages.pop().unwrap();
     assert_eq!((others.subject.as_str(), others.count), (OTHERS, 840));
     assert!(messages.iter().all(|message| message.count == 10));
     // Another alarm is not concerned.
-    let messages = world.second(vec![sighting(Alarm::ReconnectStorm, "10.0.0.200", 1)]).messages;
+    let messages = world.second(vec![sighting(Alarm::NoData, "10.0.0.200", 1)]).messages;
     assert_eq!(messages[0].subject, "10.0.0.200");
     assert_eq!(world.standing().len(), SUBJECTS + 2);
     // When they have gone there is room for new ones.
     world.seconds(2_000, &[]);
-    let messages = world.second(vec![sighting(Alarm::SelfTargetStorm, "10.0.0.99", 1)]).messages;
+    let messages = world.second(vec![sighting(Alarm::DestinationFenced, "10.0.0.99", 1)]).messages;
     assert_eq!(messages[0].subject, "10.0.0.99");
+}
+
+#[test]
+fn clients_are_one_thing_with_one_window_and_one_end() {
+    let mut world = World::default();
+    let storm = |clients: std::ops::Range<u64>| -> Vec<_> {
+        let of = |n| sighting(Alarm::SelfTargetStorm, &format!("10.0.0.{n:03}"), n + 1);
+        clients.map(of).collect()
+    };
+    let mut messages = world.seconds(1, &storm(0..1));
+    assert_eq!((messages.len(), messages[0].values.len()), (1, 1), "alone it is as ever");
+    messages.extend(world.seconds(300, &storm(0..40)));
+    messages.extend(world.seconds(50, &[]));
+    assert_eq!(told(&messages), [(Stage::Firing, 1), (Stage::Firing, 820 * 300), (Stage::Resolved, 0)]);
+    let expected = [
+        ("count", "40"),
+        ("clients", "40"),
+        ("more", "39"),
+        ("heaviest", "10.0.0.039 × 12,000, 10.0.0.038 × 11,700, 10.0.0.037 × 11,400, …"),
+    ];
+    let expected = expected.map(|(name, value)| (name, value.to_owned()));
+    assert_eq!(messages[1].values, expected, "the values are those of the worst");
+    assert_eq!(messages[2].values[..4], expected, "and its end is that of all of them");
+    assert!(messages.iter().all(|message| message.subject.is_empty()));
 }
 
 #[test]
 fn the_worst_is_told_first_and_the_rest_when_there_is_room() {
     let mut world = World::default();
-    let mut all: Vec<_> = (0..17).map(|n| sighting(Alarm::SelfTargetStorm, &n.to_string(), 3)).collect();
+    let mut all: Vec<_> = (0..17).map(|n| sighting(Alarm::DestinationFenced, &n.to_string(), 3)).collect();
     all.extend((0..10).map(|n| sighting(Alarm::NoData, &n.to_string(), 1)));
     all.push(sighting(Alarm::Slab, "", 1));
     let told = world.second(all.clone());

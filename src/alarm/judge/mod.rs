@@ -12,7 +12,7 @@ mod storms;
 mod terms;
 #[cfg(test)]
 mod tests;
-mod words;
+pub(in crate::alarm) mod words;
 
 use std::collections::BTreeMap;
 

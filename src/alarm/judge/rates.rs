@@ -77,6 +77,8 @@ impl Rates {
             !rate.lately.is_empty()
         });
         let mut often = Vec::new();
+        // Of all clients together, as they are told.
+        let mut total: BTreeMap<usize, f64> = BTreeMap::new();
         for ((_, subject), rate) in &mut self.0 {
             let [sum] = rate.lately.sums();
             let per_second = per_second(rate.now, sum);
@@ -84,14 +86,15 @@ impl Rates {
             rate.unseen = rate.unseen.min(sum);
             (rate.now, rate.certain) = (0, false);
             if second.stands(rate.alarm, subject, per_second.max(fire)) {
-                often.push((subject, rate, per_second));
+                *total.entry(rate.alarm.index()).or_default() += per_second;
+                often.push((subject, rate));
             }
         }
         // The worst first: they are named, should there be too many to name.
-        often.sort_by_key(|(_, rate, _)| (rate.alarm.index(), Reverse(rate.unseen)));
-        for (subject, rate, per_second) in often {
+        often.sort_by_key(|(_, rate)| (rate.alarm.index(), Reverse(rate.unseen)));
+        for (subject, rate) in often {
             let mut values = rate.values.clone();
-            values.push(("rate", words::rate(per_second)));
+            values.extend(total.get(&rate.alarm.index()).map(|per_second| ("rate", words::rate(*per_second))));
             let unseen = std::mem::take(&mut rate.unseen);
             second.see(rate.alarm, subject.as_str(), unseen, values, rate.sample.take());
         }

@@ -72,7 +72,7 @@ fn who_asks_for_the_box_itself_again_and_again_storms() {
     let told: Vec<_> = seen.iter().map(|seen| (seen.alarm, seen.subject.as_str(), seen.count)).collect();
     let storm = Alarm::SelfTargetStorm;
     assert_eq!(told, [(storm, "10.0.0.3", 1_272), (storm, "10.0.0.2", 1)], "the worst first");
-    assert_eq!((value(&seen[0], "client"), value(&seen[0], "rate")), ("10.0.0.3", "1,272"));
+    assert_eq!((value(&seen[0], "client"), value(&seen[0], "rate")), ("10.0.0.3", "1,273"), "the rate of both");
     let sample = seen[0].sample.as_ref().unwrap();
     assert_eq!(sample.client, "10.0.0.3".parse().ok());
     assert_eq!(&*sample.request_line, b"GET http://10.115.5.2/ HTTP/1.1");

@@ -1,7 +1,7 @@
 //! Figures as they stand in a message.
 
 /// `1,234,567`.
-pub(super) fn count(count: u64) -> String {
+pub(in crate::alarm) fn count(count: u64) -> String {
     let digits = count.to_string();
     let mut told = String::with_capacity(digits.len() * 4 / 3);
     for (index, digit) in digits.chars().enumerate() {

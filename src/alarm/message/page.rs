@@ -27,6 +27,7 @@ const GATEWAY: Text = both("Gateway", "网关");
 const FIRST: Text = both("First seen", "首次出现");
 const LAST: Text = both("Last seen", "最后出现");
 const COUNT: Text = both("Count", "次数");
+const CLIENTS: Text = both("Clients", "客户端数");
 const WAITING: Text = both("Messages that wait", "待发告警");
 const CLIENT: Text = both("Client", "客户端");
 const UPSTREAM: Text = both("Upstream", "上游");
@@ -134,6 +135,9 @@ impl<'a> Page<'a> {
                 facts.push((COUNT, count));
             }
         }
+        if let Some((clients, heaviest)) = self.value("clients").zip(self.value("heaviest")) {
+            facts.push((CLIENTS, self.style.shown(&format!("{clients} ({heaviest})"), VALUE)));
+        }
         if let Some(sample) = sample.as_ref().filter(|_| *stage == Stage::Firing) {
             facts.extend(sample.client.map(|client| (CLIENT, client.to_string())));
             facts.extend(sample.upstream.map(|upstream| (UPSTREAM, upstream.to_string())));
@@ -179,6 +183,9 @@ impl<'a> Page<'a> {
                     out.push_str(
                         &self.value(name).map_or_else(|| UNKNOWN.to_owned(), |value| self.style.shown(&value, VALUE)),
                     );
+                    if name == "client" {
+                        out.push_str(&self.and_more());
+                    }
                 }
                 Piece::Open { name, in_command: true } => {
                     out.push_str(self.value(name).as_deref().and_then(in_command).unwrap_or(UNKNOWN));
@@ -186,6 +193,15 @@ impl<'a> Page<'a> {
             }
         }
         out
+    }
+
+    /// Behind a client that is not the only one.
+    fn and_more(&self) -> String {
+        let Some((clients, more)) = self.value("clients").zip(self.value("more")) else { return String::new() };
+        match self.language {
+            Language::English => format!(" (and {more} more)"),
+            Language::Chinese => format!(" 等 {clients} 个客户端"),
+        }
     }
 
     /// What a placeholder stands for: what was given; else the subject, where the row says so; else what the sample tells.
