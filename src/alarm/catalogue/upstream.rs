@@ -208,11 +208,11 @@ pub(super) static INVALID_RESPONSE: Row = Row {
 pub(super) static DESTINATION_FENCED: Row = Row {
     severity: Severity::Warning,
     hold: Duration::ZERO,
-    fire: Some(10.0),
+    fire: Some(9.0),
     clear: Some(0.0),
     unit: Unit::Times,
-    why: "After three failures a destination is left alone for 1, 2, 4 s and so on up to 30 s: the tenth in a row \
-          comes a minute and a half later. A restart is over by then.",
+    why: "After three failures a destination is left alone for 1, 2, 4 s and so on: with the ninth in a row, a minute \
+          later, it is fenced off for a minute at a time. A restart is over by then.",
     subject: Some("destination"),
     placeholders: &["destination", "used"],
     title: both(
@@ -223,8 +223,8 @@ pub(super) static DESTINATION_FENCED: Row = Row {
     compared: both("Failures in a row of one destination reach {fire}", "同一目标连续失败达到 {fire}"),
     meaning: both(
         "Nobody is sent to it any more: whoever asks gets 502 or 504 at once, which spares the clients the wait and \
-         this box the sockets. After 30 s at most a single request tries, and the first that gets through ends it.",
-        "代理不再连接该目标：请求会立即得到 502 或 504，用户无需等待，本机也不再消耗套接字。最多每 30 秒放行一个请求试探，\
+         this box the sockets. After a minute a single request tries, and the first that gets through ends it.",
+        "代理不再连接该目标：请求会立即得到 502 或 504，用户无需等待，本机也不再消耗套接字。每隔一分钟放行一个请求试探，\
          一旦成功立即恢复。",
     ),
     steps: &[
@@ -234,9 +234,9 @@ pub(super) static DESTINATION_FENCED: Row = Row {
             "在本机测试：`curl -sv -m 10 -o /dev/null http://{destination}/`，有任何应答即说明可达。",
         ),
         both(
-            "It is there: wait for half a minute. It is not: tell whoever runs it, or find out on the status page \
+            "It is there: wait for a minute. It is not: tell whoever runs it, or find out on the status page \
              which client still asks for it.",
-            "若可达：等待半分钟即可；若不可达：通知对方运维，或在状态页找出仍在访问它的客户端。",
+            "若可达：等待一分钟即可；若不可达：通知对方运维，或在状态页找出仍在访问它的客户端。",
         ),
         both(
             "Several destinations at once: it is the uplink or DNS of this gateway. `floodgate doctor` tells.",

@@ -322,8 +322,9 @@ fn failures_are_told_when_they_go_on_with_the_destination_that_fails_most() {
             ],
             patience: Patience {
                 dns: Duration::from_secs(5),
-                connect: Duration::from_secs(10),
-                first_byte: Duration::from_mins(1),
+                connect: Duration::from_secs(4),
+                first_byte: Duration::from_secs(8),
+                slow: Duration::from_secs(8),
             },
             ..Facts::default()
         };
@@ -347,17 +348,37 @@ fn failures_are_told_when_they_go_on_with_the_destination_that_fails_most() {
 }
 
 #[test]
-fn a_destination_that_fails_ten_times_in_a_row_is_told() {
+fn who_waits_for_long_counts_once_and_before_the_time_is_over() {
+    for (end, alarm) in
+        [(RequestEnd::ConnectTimeout, Alarm::ConnectTimeout), (RequestEnd::FirstByteTimeout, Alarm::ResponseTimeout)]
+    {
+        let patience = Patience {
+            connect: Duration::from_secs(10),
+            first_byte: Duration::from_mins(1),
+            slow: Duration::from_secs(5),
+            ..Patience::default()
+        };
+        let waiting = Facts { failures: vec![failure(end, "a.example:443", 3)], patience, ..Facts::default() };
+        let (_, seen) = World::default().after(alarm, &waiting).unwrap();
+        assert_eq!((seen.count, value(&seen, "rate"), value(&seen, "limit")), (30, "3", "5 s"), "{end:?}");
+        let mut given_up = Facts { patience, ..Facts::default() };
+        given_up.counts.ends[end.index()] = 3;
+        assert_eq!(World::default().after(alarm, &given_up), None, "they were told of when they waited: {end:?}");
+    }
+}
+
+#[test]
+fn a_destination_that_fails_nine_times_in_a_row_is_told() {
     let mut world = World::default();
     let facts = |times| Facts {
         failing: vec![Failing { destination: "a.example:80".to_owned(), end: RequestEnd::ConnectTimeout, times }],
         failures: vec![failure(RequestEnd::ConnectTimeout, "a.example:80", 1)],
         ..Facts::default()
     };
-    assert_eq!(world.second(&facts(9)), []);
-    let seen = world.second(&facts(10));
+    assert_eq!(world.second(&facts(8)), []);
+    let seen = world.second(&facts(9));
     assert_eq!((seen.len(), seen[0].alarm, seen[0].subject.as_str()), (1, Alarm::DestinationFenced, "a.example:80"));
-    assert_eq!((value(&seen[0], "used"), value(&seen[0], "reason")), ("10", "connect_timeout"));
+    assert_eq!((value(&seen[0], "used"), value(&seen[0], "reason")), ("9", "connect_timeout"));
     assert!(seen[0].sample.is_some());
     assert_eq!(world.second(&Facts::default()), []);
 }

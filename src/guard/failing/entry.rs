@@ -5,7 +5,7 @@ use crate::guard::Moment;
 use crate::outcome::RequestEnd;
 
 /// At most so many doublings of [`TERM`] before [`LONGEST`] is reached.
-const DOUBLINGS: u8 = 5;
+const DOUBLINGS: u8 = 6;
 
 /// One destination.
 #[derive(Debug, Default)]

@@ -6,7 +6,7 @@
 //!
 //! A dead destination is dear: a look-up, a socket and up to `connect-timeout` of waiting for each attempt of a client that
 //! comes again at once. So three failures in a row make it a failing one, for one second first and for twice as long after
-//! each further failure, up to 30 s. When the time is over, one request at a time tries (a half-open circuit breaker); the
+//! each further failure, up to a minute. When the time is over, one request at a time tries (a half-open circuit breaker); the
 //! first connection that stands clears everything. A name is one destination, however many addresses it has.
 
 mod entry;
@@ -33,10 +33,12 @@ pub const ROW: u8 = 3;
 const WINDOW: Duration = Duration::from_secs(10);
 /// How long a destination is remembered at first: about what a person takes to press reload.
 pub const TERM: Duration = Duration::from_secs(1);
-/// The longest. Who comes back after an origin has does not wait longer than for a page that is slow.
-pub const LONGEST: Duration = Duration::from_secs(30);
-/// What has failed is forgotten when nobody has asked for it for so long.
-const FORGOTTEN: Duration = Duration::from_mins(1);
+/// The longest, after many failures: the origin has been gone for a minute by then, and one that comes back is found within
+/// another.
+pub const LONGEST: Duration = Duration::from_mins(1);
+/// What has failed is forgotten when nobody has asked for it for so long: longer than it is remembered, or its row would
+/// begin anew with each trial.
+const FORGOTTEN: Duration = Duration::from_mins(2);
 /// Attempts that may wait for a destination of which nothing has been heard for [`SILENT`]: two page loads of a browser with
 /// 32 sockets. Without it, 1,000 requests a second for an address that swallows packets hold 10,000 half-open sockets.
 pub const WAITING: u32 = 64;
