@@ -425,7 +425,9 @@ fn written_folders(settings: &Settings) -> impl Iterator<Item = PathBuf> {
         AccessTarget::Off | AccessTarget::Stdout => None,
     };
     let files = log.into_iter().chain(token::place(&settings.admin.token_file));
-    files.filter_map(|file| file.parent().map(Path::to_owned))
+    // Where alarms wait.
+    let state = state::folder().filter(|_| !settings.webhooks.is_empty());
+    files.filter_map(|file| file.parent().map(Path::to_owned)).chain(state)
 }
 
 /// What the admin asks for: read while files can be that only root may read.
