@@ -180,6 +180,7 @@ fn alarm(file: &mut File<'_>) -> Alarm {
         name: if name.is_empty() { alarms::host() } else { name },
         language: file.read(&keys::ALARM_LANGUAGE),
         window: file.read(&keys::ALARM_WINDOW),
+        slow: file.read(&keys::ALARM_SLOW),
         silences: file.read(&keys::ALARM_SILENCE),
         thresholds: Thresholds(file.read(&keys::ALARM_THRESHOLDS)),
     }

@@ -280,6 +280,9 @@ keys! {
     /// What goes on is told once in so long, with how often it was counted. An event is over when it has not come back for
     /// so long.
     ALARM_WINDOW: Span = ["alarm" "window" = r#""5m""#] Span { min: Duration::from_secs(10), max: DAY };
+    /// A request that has waited so long for an upstream to accept the connection, or to begin its answer, counts for the
+    /// alarms as if it had timed out, though it goes on. Where the time-outs of `[upstream]` are shorter, those count.
+    ALARM_SLOW: Span = ["alarm" "slow" = r#""5s""#] Span { min: Duration::from_millis(100), max: DAY };
     /// When nothing is told: every day by the clock of this box, over midnight too, or once, in moments of RFC 3339. Behind
     /// the time the ids of alarms; without one, all are meant. What still stands when it is over is told then.
     ALARM_SILENCE: List<Silence> = ["alarm" "silence" = "[]"]

@@ -323,6 +323,8 @@ pub struct Alarm {
     pub language: Language,
     /// `window`: what goes on is told once in it.
     pub window: Duration,
+    /// `slow`: an upstream that takes so long is as good as one that times out.
+    pub slow: Duration,
     /// `silence`.
     pub silences: Vec<Silence>,
     /// `thresholds`.

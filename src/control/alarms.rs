@@ -131,6 +131,7 @@ impl Alarms {
                 dns: upstream.dns_timeout,
                 connect: upstream.connect_timeout,
                 first_byte: upstream.first_byte_timeout,
+                slow: settings.alarm.slow,
             },
             reload: self.register.reload.load().as_deref().cloned(),
             access_log: match &settings.log.access {

@@ -91,8 +91,13 @@ pub(crate) async fn open(
     let opened = match Attempt::begin(to, shared, visitor) {
         Ok(mut attempt) => {
             let opened = establish(to, shared, visitor, &mut attempt).await;
-            if let Err(end) = &opened {
-                entry.failed(*end, to, attempt.tried, &[]);
+            match &opened {
+                // As good as timed out, for the operator.
+                Ok((upstream, took)) if *took >= visitor.rules.settings.alarm.slow => {
+                    entry.failed(RequestEnd::ConnectTimeout, to, Some(upstream.address()), &[]);
+                }
+                Ok(_) => {}
+                Err(end) => entry.failed(*end, to, attempt.tried, &[]),
             }
             attempt.end(match &opened {
                 Ok(_) => Outcome::Stands,

@@ -63,6 +63,7 @@ pub(crate) async fn exchange(
             limits: request::head_limits(visitor),
             stall: settings.timeouts.body,
             first_byte: settings.upstream.first_byte_timeout,
+            slow: settings.alarm.slow,
             shared,
         };
         let mut answer = Buffer::default();

@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
@@ -85,6 +85,8 @@ pub(crate) struct RequestEntry {
     note: Mutex<Option<Box<Note>>>,
     /// Its answer was late on purpose.
     held: bool,
+    /// Its upstream has taken long to answer, which was noted.
+    slow: AtomicBool,
     ended: bool,
 }
 
@@ -110,6 +112,7 @@ impl RequestEntry {
             to_client: AtomicU64::new(0),
             note: Mutex::new(None),
             held: false,
+            slow: AtomicBool::new(false),
             ended: false,
         }
     }
@@ -175,6 +178,10 @@ impl RequestEntry {
     /// It has failed at its destination: counted for the operator, who gets to see the first of a second. `answer`: what has
     /// come back and was not passed on.
     pub(crate) fn failed(&self, end: RequestEnd, to: &Destination, upstream: Option<SocketAddr>, answer: &[u8]) {
+        // Noted when it had waited for so long that it was as good as that.
+        if end == RequestEnd::FirstByteTimeout && self.slow.load(Relaxed) {
+            return;
+        }
         let shared = &self.worker.shared;
         let noted = shared.errors.note(end, &to.host, to.port, || {
             let note = self.note.lock();
@@ -184,6 +191,13 @@ impl RequestEntry {
         if !noted {
             shared.counters.failures_untracked.add(end.index(), 1);
         }
+    }
+
+    /// Its answer has been waited for longer than is usual: the operator is told as if it had timed out, and it goes on.
+    pub(crate) fn waits(&self, to: &Destination) {
+        let upstream = self.note.lock().as_ref().and_then(|note| Some(note.upstream.as_ref()?.address));
+        self.failed(RequestEnd::FirstByteTimeout, to, upstream, &[]);
+        self.slow.store(true, Relaxed);
     }
 
     pub(crate) fn received(&self, bytes: usize) {

@@ -44,6 +44,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) stall: Duration,
     /// From the end of the request to the first byte of the answer.
     pub(crate) first_byte: Duration,
+    /// From then on the operator is told that it waits.
+    pub(crate) slow: Duration,
     /// When the gateway stops, this is the connection's last answer; when its time is over, it is cut. Under pressure it
     /// may be either too.
     pub(crate) shared: &'a Shared,
@@ -239,6 +241,7 @@ impl Exchange<'_> {
     /// waited for, and [`Self::there`] who limits that.
     async fn answer_head(&self, answer: &mut Buffer, heard: bool, progress: &Progress) -> Result<usize, Broken> {
         let mut scan = Scan::response();
+        let mut slow = false;
         loop {
             if !answer.is_empty()
                 && let Some(length) = scan.advance(answer.bytes(), self.limits).map_err(|_| self.malformed())?
@@ -252,12 +255,18 @@ impl Exchange<'_> {
                     answer.rest();
                     let uploaded = progress.uploaded.load(Relaxed);
                     let limit = if uploaded { self.first_byte } else { self.first_byte.max(self.stall) };
+                    let until_slow = Some(self.slow).filter(|until| uploaded && !slow && *until < limit);
+                    let limit = until_slow.unwrap_or(limit);
                     let ready = tokio::select! {
                         biased;
                         () = progress.upload_ended.notified(), if !uploaded => continue,
                         ready = progress.activity.wait(limit, self.upstream, Interest::READABLE) => ready,
                     };
                     match ready {
+                        Err(error) if error.kind() == io::ErrorKind::TimedOut && until_slow.is_some() => {
+                            self.entry.waits(&self.asked.to);
+                            slow = true;
+                        }
                         Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                             return Err(self.broken(RequestEnd::FirstByteTimeout));
                         }

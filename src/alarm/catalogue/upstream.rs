@@ -103,8 +103,8 @@ pub(super) static CONNECT_TIMEOUT: Row = Row {
     title: both("Upstream connect time-out ({limit}): {rate} a second", "上游连接超时（{limit}）：每秒 {rate} 次"),
     over: both("Upstreams accept connections in time again", "上游连接已恢复正常"),
     compared: both(
-        "Connections to upstreams that do not stand in time reach {fire}",
-        "未能按时建立的上游连接达到{fire}",
+        "Connections to upstreams that do not stand within alarm.slow (5 s) reach {fire}",
+        "未能在 alarm.slow（5 秒）内建立的上游连接达到{fire}",
     ),
     meaning: both(
         "Upstreams do not answer the handshake: they are down, or packets are lost on the way. A single address is its \
@@ -140,12 +140,16 @@ pub(super) static RESPONSE_TIMEOUT: Row = Row {
     placeholders: &["rate", "limit", "upstream"],
     title: both("Upstream response time-out ({limit}): {rate} a second", "上游响应超时（{limit}）：每秒 {rate} 次"),
     over: both("Upstreams answer in time again", "上游响应已恢复正常"),
-    compared: both("Requests that are not answered in time reach {fire}", "未能按时得到响应的请求达到{fire}"),
+    compared: both(
+        "Requests whose answer does not begin within alarm.slow (5 s) reach {fire}",
+        "在 alarm.slow（5 秒）内未开始得到响应的请求达到{fire}",
+    ),
     meaning: both(
-        "The upstream took the request and did not begin to answer it. It is overloaded or hangs; or a firewall on the \
+        "The upstream took the request and did not begin to answer it; the client waits on, for as long as \
+         upstream.first-byte-timeout. It is overloaded or hangs; or a firewall on the \
          way lets the handshake pass and swallows what follows (then large requests fail and small ones do not: path \
          MTU).",
-        "上游接收了请求却迟迟不返回响应：对方过载或卡死；也可能是途中的防火墙只放行握手、丢弃后续数据\
+        "上游接收了请求却迟迟不返回响应，客户端会继续等待，直到 upstream.first-byte-timeout：对方过载或卡死；也可能是途中的防火墙只放行握手、丢弃后续数据\
          （此时小请求正常、大请求失败，多为路径 MTU 问题）。",
     ),
     steps: &[

@@ -105,6 +105,8 @@ pub struct Patience {
     pub connect: Duration,
     /// `first-byte-timeout`.
     pub first_byte: Duration,
+    /// `slow` of `[alarm]`: who waits so long for one of the latter two is among [`Facts::failures`] from then on.
+    pub slow: Duration,
 }
 
 /// A configuration that was not taken over.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::rates::{Happened, Rates};
 use super::{Second, words};
 use crate::alarm::Alarm;
-use crate::alarm::facts::{Counts, Facts, Failing, Failure, LATENCIES, Last, quantile};
+use crate::alarm::facts::{Counts, Facts, Failing, Failure, LATENCIES, Last, Patience, quantile};
 use crate::outcome::RequestEnd;
 
 /// With fewer requests in a minute, a share of errors or a percentile says nothing.
@@ -87,16 +87,18 @@ fn failed(end: RequestEnd, alarm: Alarm, second: &Second<'_>, rates: &mut Rates)
     let facts = second.facts;
     let most = most(facts, end);
     let upstream = most.and_then(|failure| failure.sample.upstream);
+    let (limit, given_up) = patience(facts, alarm).unzip();
+    let count = if given_up == Some(false) { noted(facts, end) } else { facts.counts.ended(end) };
     let values = [
         most.map(|failure| ("destination", failure.subject.clone())),
         upstream.map(|upstream| ("upstream", upstream.to_string())),
         upstream.map(|upstream| ("address", upstream.ip().to_string())),
-        patience(facts, alarm).map(|limit| ("limit", words::span(limit.as_secs_f64()))),
+        limit.map(|limit| ("limit", words::span(limit.as_secs_f64()))),
     ];
     let happened = Happened {
         alarm,
         subject: String::new(),
-        count: facts.counts.ended(end),
+        count,
         certain: false,
         values: values.into_iter().flatten().collect(),
         sample: most.map(|failure| failure.sample.clone()),
@@ -104,14 +106,22 @@ fn failed(end: RequestEnd, alarm: Alarm, second: &Second<'_>, rates: &mut Rates)
     rates.add(second, happened);
 }
 
-/// How long it was waited for.
-fn patience(facts: &Facts, alarm: Alarm) -> Option<Duration> {
+/// Those of a kind whose destination is known, who may be waiting still: they are counted when they have waited for long, and
+/// not again when they end.
+fn noted(facts: &Facts, end: RequestEnd) -> u64 {
+    let noted = facts.failures.iter().filter(|failure| failure.end == end);
+    noted.fold(0, |sum, failure| sum.saturating_add(failure.count))
+}
+
+/// How long it was waited for, and whether it was given up then.
+fn patience(facts: &Facts, alarm: Alarm) -> Option<(Duration, bool)> {
+    let Patience { dns, connect, first_byte, slow } = facts.patience;
     let waits = [
-        (Alarm::DnsTimeout, facts.patience.dns),
-        (Alarm::ConnectTimeout, facts.patience.connect),
-        (Alarm::ResponseTimeout, facts.patience.first_byte),
+        (Alarm::DnsTimeout, dns, true),
+        (Alarm::ConnectTimeout, connect.min(slow), connect <= slow),
+        (Alarm::ResponseTimeout, first_byte.min(slow), first_byte <= slow),
     ];
-    waits.into_iter().find(|(of, _)| *of == alarm).map(|(_, limit)| limit)
+    waits.into_iter().find(|(of, ..)| *of == alarm).map(|(_, limit, given_up)| (limit, given_up))
 }
 
 /// Destinations that are answered for from memory.

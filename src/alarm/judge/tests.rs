@@ -309,8 +309,8 @@ fn failures_are_told_when_they_go_on_with_the_destination_that_fails_most() {
     let ends = [
         (RequestEnd::DnsFailure, Alarm::DnsFailure, 10, ""),
         (RequestEnd::DnsTimeout, Alarm::DnsTimeout, 5, "5 s"),
-        (RequestEnd::ConnectTimeout, Alarm::ConnectTimeout, 10, "10 s"),
-        (RequestEnd::FirstByteTimeout, Alarm::ResponseTimeout, 10, "60 s"),
+        (RequestEnd::ConnectTimeout, Alarm::ConnectTimeout, 10, "4 s"),
+        (RequestEnd::FirstByteTimeout, Alarm::ResponseTimeout, 10, "8 s"),
         (RequestEnd::UpstreamMalformed, Alarm::InvalidResponse, 10, ""),
     ];
     for (end, alarm, hold, limit) in ends {
