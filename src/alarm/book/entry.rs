@@ -4,7 +4,6 @@ use std::time::{Duration, SystemTime};
 
 use super::clients::Clients;
 use super::{Standing, Today, patience};
-use crate::alarm::judge::terms;
 use crate::alarm::{Alarm, Message, Sample, Severity, Sighting, Stage};
 use crate::guard::Moment;
 
@@ -90,7 +89,7 @@ impl Entry {
     }
 
     pub(super) fn severity(&self) -> Severity {
-        terms(self.alarm).severity
+        self.alarm.severity(&self.subject)
     }
 
     /// Once more. Whether that is a beginning.

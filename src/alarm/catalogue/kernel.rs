@@ -14,14 +14,15 @@ pub(super) static PRESSURE: Row = Row {
     clear: Some(0.0),
     unit: Unit::Level,
     why: "Level 1 is the first that does anything (docs/GUARD.md). Ten seconds are five times what a level is held at \
-          least: what is shorter has passed before somebody has read about it.",
-    subject: None,
+          least: what is shorter has passed before somebody has read about it. Each level is told by itself: 1 as info, 3 \
+          as critical.",
+    subject: Some("level"),
     placeholders: &["level", "signal", "used", "forecast"],
     title: both(
         "The box is short of something: pressure level {level}, because of {signal}",
         "本机资源紧张：压力等级 {level}，主因 {signal}",
     ),
-    over: both("The box is short of nothing any more: pressure level 0", "资源紧张已解除：压力等级 0"),
+    over: both("Pressure is below level {level} again", "压力等级已回落到 {level} 级以下"),
     compared: both("Pressure reaches {fire}", "压力达到 {fire}"),
     meaning: both(
         "The signal {signal} stands at {used} of what there is, and decides the level. At level 1 idle connections are \

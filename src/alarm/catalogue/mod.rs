@@ -220,6 +220,15 @@ labelled! {
 }
 
 impl Alarm {
+    /// How bad it is: as its row says; pressure by its level.
+    pub fn severity(self, subject: &str) -> Severity {
+        match (self, subject) {
+            (Self::PressureLevel, "1") => Severity::Info,
+            (Self::PressureLevel, "3") => Severity::Critical,
+            _ => self.row().severity,
+        }
+    }
+
     /// Its row of the table.
     pub fn row(self) -> &'static Row {
         match self {

@@ -148,7 +148,7 @@ impl Office {
     }
 
     fn hand_out(&self, message: &Message) {
-        let severity = message.alarm.row().severity;
+        let severity = message.severity();
         let usual = self.seen.as_ref().map_or_else(Language::default, |settings| settings.alarm.language);
         for Branch { webhook, orders, .. } in &self.branches {
             if severity < webhook.severity && message.stage != Stage::Test {

@@ -7,8 +7,8 @@ use super::rates::{Happened, Rates};
 use super::{Second, words};
 use crate::alarm::Alarm;
 use crate::alarm::facts::Facts;
-use crate::guard::pressure::Trend;
 use crate::guard::pressure::signals::SLAB_SHARE;
+use crate::guard::pressure::{Level, Trend};
 use crate::kernel::view::Disk;
 
 /// What will reach its limit within this is told as if it were near it already: as long as somebody takes to log in and look.
@@ -16,19 +16,25 @@ const SOON: Duration = Duration::from_mins(2);
 /// But not below so much of what makes it an alarm: there a forecast is noise.
 const AT_LEAST: f64 = 0.5;
 
-/// The level of pressure, and what drives it.
+/// The level of pressure, and what drives it. Each level is a thing of its own, so that a higher one is told at once; the lower
+/// ones go on meanwhile, and are not begun with.
 pub(super) fn pressure(second: &mut Second<'_>) {
     let (level, report) = (second.facts.level as u8, &second.facts.report);
-    if !second.stands(Alarm::PressureLevel, "", f64::from(level)) {
-        return;
-    }
-    let mut values = vec![("level", level.to_string())];
+    let mut values = Vec::new();
     if let Some(driver) = report.driver {
         values.push(("signal", driver.to_owned()));
         values.extend(signal(second.facts, driver).map(|used| ("used", words::percent(used))));
     }
     values.extend(report.forecast.map(|forecast| ("forecast", words::span(forecast.seconds))));
-    second.see(Alarm::PressureLevel, "", 1, values, None);
+    for reached in 1..=Level::Critical as u8 {
+        let subject = reached.to_string();
+        let measured = if level >= reached { f64::from(level) } else { 0.0 };
+        if second.stands(Alarm::PressureLevel, &subject, measured) {
+            let mut values = values.clone();
+            values.push(("level", subject.clone()));
+            second.see(Alarm::PressureLevel, subject, u64::from(level == reached), values, None);
+        }
+    }
 }
 
 fn signal(facts: &Facts, name: &str) -> Option<f64> {

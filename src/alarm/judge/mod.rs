@@ -21,7 +21,7 @@ use gateway::Gateway;
 use rates::Rates;
 use states::States;
 use storms::Offences;
-pub(in crate::alarm) use terms::{Nature, nature, terms};
+pub(in crate::alarm) use terms::{Nature, nature};
 pub use terms::{Terms, Threshold, Thresholds};
 
 use super::facts::Facts;

@@ -51,11 +51,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{States, Terms};
-    use crate::alarm::{Alarm, Severity};
+    use crate::alarm::Alarm;
     use crate::guard::Moment;
 
-    const TERMS: Terms =
-        Terms { severity: Severity::Warning, hold: Duration::from_secs(3), fire: Some(0.8), clear: Some(0.6) };
+    const TERMS: Terms = Terms { hold: Duration::from_secs(3), fire: Some(0.8), clear: Some(0.6) };
 
     fn play(values: &[Option<f64>]) -> Vec<bool> {
         let mut states = States::default();

@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
+use crate::alarm::Alarm;
 use crate::alarm::catalogue::Row;
-use crate::alarm::{Alarm, Severity};
 
 /// The terms of one alarm.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Terms {
-    /// How bad it is.
-    pub severity: Severity,
     /// It must have held for so long.
     pub hold: Duration,
     /// From this number on it is one; `None` where there is nothing to measure.
@@ -38,8 +36,8 @@ pub(in crate::alarm) const fn nature(alarm: Alarm) -> Nature {
 
 /// The terms as they are without a word in the configuration: those of the catalogue.
 pub(in crate::alarm) fn terms(alarm: Alarm) -> Terms {
-    let &Row { severity, hold, fire, clear, .. } = alarm.row();
-    Terms { severity, hold, fire, clear }
+    let &Row { hold, fire, clear, .. } = alarm.row();
+    Terms { hold, fire, clear }
 }
 
 /// Where the operator draws another line.

@@ -235,7 +235,7 @@ fn limits_are_told_of_before_they_are_reached() {
         (Alarm::Memory, "952.3 MiB", "1.0 GiB"),
     ];
     for (alarm, told_used, told_limit) in limits {
-        let terms = super::terms(alarm);
+        let terms = super::terms::terms(alarm);
         let (fire, clear) = (terms.fire.unwrap() * 100.0, terms.clear.unwrap() * 100.0);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a percentage")]
         let [above, between, below] = [fire + 3.0, f64::midpoint(fire, clear), clear - 1.0].map(|p| p as u64);
@@ -281,11 +281,20 @@ fn pressure_is_told_with_what_drives_it() {
         }),
         ..Facts::default()
     };
-    let (after, seen) = world.after(Alarm::PressureLevel, &facts).unwrap();
+    let after = (1..60).find(|_| world.second(&facts).iter().any(|seen| seen.count > 0)).unwrap();
+    let seen = world.second(&facts).pop().unwrap();
     let told = ["level", "signal", "used", "forecast"].map(|name| value(&seen, name));
     assert_eq!((after, told), (11, ["2", "orphans", "74%", "4 min"]));
-    let calmer = Facts { level: Level::Elevated, ..facts };
-    assert_eq!(world.second(&calmer).len(), 1, "it is not over before level 0");
+    let levels = |seen: &[Sighting]| -> Vec<(String, u64)> {
+        seen.iter().map(|seen| (seen.subject.clone(), seen.count)).collect()
+    };
+    let level = |level| Facts { level, ..facts.clone() };
+    let told = |levels: &[(&str, u64)]| -> Vec<_> { levels.iter().map(|(of, n)| ((*of).to_owned(), *n)).collect() };
+    assert_eq!(levels(&world.second(&facts)), told(&[("1", 0), ("2", 1)]), "level 1 goes on, and is not begun with");
+    let rises: Vec<_> = (0..11).map(|_| levels(&world.second(&level(Level::Critical)))).collect();
+    assert_eq!(rises[0], told(&[("1", 0), ("2", 0)]));
+    assert_eq!(rises[10], told(&[("1", 0), ("2", 0), ("3", 1)]), "it is told when it has held");
+    assert_eq!(levels(&world.second(&level(Level::Elevated))), told(&[("1", 1)]));
     assert_eq!(world.second(&Facts::default()), []);
 }
 

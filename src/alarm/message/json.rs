@@ -53,7 +53,7 @@ pub(super) fn json(message: &Message, zone: &TimeZone) -> Value {
     json!({
         "version": VERSION,
         "alarm": message.alarm.label(),
-        "severity": row.severity.label(),
+        "severity": message.severity().label(),
         "stage": message.stage.label(),
         "gateway": shown(&message.gateway),
         "subject": shown(&message.subject),

@@ -18,7 +18,7 @@ use serde_json::Value;
 use self::fit::{Cut, fit};
 use self::page::Page;
 use self::style::Style;
-use super::{Alarm, Sample};
+use super::{Alarm, Sample, Severity};
 
 pub use self::json::Words;
 pub use super::catalogue::Language;
@@ -82,6 +82,11 @@ pub struct Rendered {
 }
 
 impl Message {
+    /// How bad it is.
+    pub fn severity(&self) -> Severity {
+        self.alarm.severity(&self.subject)
+    }
+
     /// In plain text. What strangers sent is escaped as in the access log (`\xHH`), and so are `<`, `>` and backticks.
     pub fn render(&self, language: Language) -> Rendered {
         Page::of(self, language, Style::Plain, &TimeZone::system()).rendered()

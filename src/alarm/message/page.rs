@@ -66,7 +66,7 @@ impl<'a> Page<'a> {
 
     /// The same in colours: `info`, `comment` and `warning` are all that `WeCom` has.
     pub(super) fn marked_title(&self) -> String {
-        let colour = match (self.message.stage, self.row.severity) {
+        let colour = match (self.message.stage, self.message.severity()) {
             (Stage::Resolved | Stage::Test, _) => "info",
             (Stage::Firing, Severity::Info) => "comment",
             (Stage::Firing, Severity::Warning | Severity::Critical) => "warning",
@@ -76,7 +76,7 @@ impl<'a> Page<'a> {
 
     fn tag(&self) -> &'static str {
         let tag = match self.message.stage {
-            Stage::Firing => self.row.severity.words(),
+            Stage::Firing => self.message.severity().words(),
             Stage::Resolved => RESOLVED,
             Stage::Test => TESTED,
         };
