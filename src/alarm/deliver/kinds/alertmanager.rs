@@ -29,7 +29,7 @@ pub(super) fn pack(message: &Message, language: Language) -> Value {
     let text = message.text(language, TEXT_BYTES);
     let mut labels = json!({
         "alertname": message.alarm.label(),
-        "severity": message.alarm.row().severity.label(),
+        "severity": message.severity().label(),
         "gateway": message.gateway,
         "service": "floodgate",
     });
@@ -65,12 +65,13 @@ struct Alert {
 }
 
 impl Standing {
-    /// The request for one message.
+    /// The request for one message. Nothing begins after now, though the clock may have been set back: it would end before it
+    /// began, which is refused.
     pub(in super::super) fn post(&self, url: &Url, item: &Item, now: SystemTime) -> Post {
         let now = seconds(now);
         let alert = self.alert(item, now);
         let (starts, ends) = match item.stage {
-            Stage::Firing => (alert.starts, now.saturating_add(EXPIRES)),
+            Stage::Firing => (alert.starts.min(now), now.saturating_add(EXPIRES)),
             Stage::Test => (now, now.saturating_add(TEST)),
             // The end lies behind: that is what makes it one.
             Stage::Resolved => (alert.starts.min(now), number(item, "last").clamp(alert.starts.min(now), now)),
@@ -97,7 +98,7 @@ impl Standing {
         let mut standing = self.0.lock();
         standing.retain(|alert| alert.until > now);
         let alerts: Vec<Value> =
-            standing.iter().map(|alert| told(alert, alert.starts, now.saturating_add(EXPIRES))).collect();
+            standing.iter().map(|alert| told(alert, alert.starts.min(now), now.saturating_add(EXPIRES))).collect();
         (!alerts.is_empty()).then(|| request(url, &alerts))
     }
 

@@ -9,13 +9,13 @@ use url::Url;
 
 use super::super::failure::Trouble;
 use super::super::item::Item;
-use super::{Post, TEXT_BYTES, called, defuse, hmac_sha256};
+use super::{Post, TEXT_BYTES, called, hmac_sha256, plain};
 use crate::alarm::Language;
 use crate::alarm::Message;
 use crate::config::settings::Webhook;
 
 pub(super) fn pack(webhook: &Webhook, message: &Message, language: Language) -> Value {
-    let text = defuse(&message.text(language, TEXT_BYTES), "<at");
+    let text = plain(&message.text(language, TEXT_BYTES));
     let tags = called(webhook, message.stage).iter().fold(String::new(), |tags, name| {
         let user = if name == "@all" { "all" } else { name };
         tags + &format!("<at user_id=\"{user}\"></at>")

@@ -12,7 +12,7 @@ use super::{Standing, called, defuse, dingtalk, feishu, hmac_sha256, pack, post,
 use crate::alarm::Language;
 use crate::alarm::deliver::failure::Trouble;
 use crate::alarm::deliver::item::Item;
-use crate::alarm::{Alarm, Message, Severity, Stage};
+use crate::alarm::{Alarm, Message, Sample, Severity, Stage};
 use crate::config::settings::{MessageFormat, Webhook, WebhookKind, WebhookPlace};
 
 /// 2023-11-14T22:13:20Z.
@@ -36,9 +36,11 @@ fn webhook(kind: WebhookKind, format: MessageFormat, mention: &[&str]) -> Webhoo
     }
 }
 
+/// It shows its subject, and a sample that is made of it.
 fn message(stage: Stage, subject: &str) -> Message {
+    let bytes = Box::from(subject.as_bytes());
     Message {
-        alarm: Alarm::Slab,
+        alarm: Alarm::DestinationFenced,
         stage,
         gateway: "gate".to_owned(),
         subject: subject.to_owned(),
@@ -47,7 +49,7 @@ fn message(stage: Stage, subject: &str) -> Message {
         count: 3,
         window: Duration::from_mins(5),
         values: Vec::new(),
-        sample: None,
+        sample: Some(Sample { request_line: Box::clone(&bytes), answer: bytes, ..Sample::default() }),
     }
 }
 
@@ -142,6 +144,15 @@ fn strangers_call_nobody() {
     let wecom = at_most(WebhookKind::Wecom, MessageFormat::Markdown, "/markdown/content");
     assert!(!wecom.contains("<@"), "{wecom}");
     assert_eq!(defuse("a<@b<@", "<@"), "a<\u{200b}@b<\u{200b}@");
+    // What imitates Slack takes these for mentions, and for a picture that it fetches.
+    let evil = "@channel @all ![x](http://evil.example/)";
+    let told = |kind, path: &str| {
+        let load = load(&webhook(kind, MessageFormat::Text, &[]), &message(Stage::Firing, evil));
+        load.pointer(path).unwrap().as_str().unwrap().to_owned()
+    };
+    for text in [told(WebhookKind::Slack, "/text"), told(WebhookKind::Feishu, "/content/text")] {
+        assert!(text.contains("@\u{200b}channel @\u{200b}all ![x]\u{200b}(http://evil.example/)"), "{text}");
+    }
 }
 
 proptest! {
@@ -224,6 +235,20 @@ fn what_stands_at_an_alertmanager_is_told_again_and_ends() {
     assert_eq!(tell(&item(Stage::Test, "t", 0), 10), alert("t", 10, 70));
     assert_eq!(tell(&item(Stage::Resolved, "z", 900), 10), alert("z", 10, 10));
     assert!(standing.is_empty());
+}
+
+#[test]
+fn a_clock_that_is_set_back_begins_nothing_in_the_future() {
+    let (standing, url) = (Standing::default(), "http://10.0.0.9:9093/".parse().unwrap());
+    let hook = webhook(WebhookKind::Alertmanager, MessageFormat::Text, &[]);
+    let load = load(&hook, &message(Stage::Firing, "a"));
+    let item = Item { id: String::new(), made: 0, stage: Stage::Firing, load };
+    standing.heard(&item, at(10));
+    let before = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+    for post in [standing.post(&url, &item, before), standing.again(&url, before).unwrap()] {
+        let (_, begin, end) = alerts(&post.body).remove(0);
+        assert_eq!((begin.as_str(), end.as_str()), ("1970-01-01T00:16:40Z", "1970-01-01T00:20:40Z"));
+    }
 }
 
 #[test]
