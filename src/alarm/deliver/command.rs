@@ -14,6 +14,8 @@ use super::item::Item;
 
 /// How long it may run.
 const TIME: Duration = Duration::from_secs(10);
+/// How long one that is killed may take to end.
+const KILLED: Duration = Duration::from_secs(2);
 /// Bytes of what it says that are kept; the rest is read and thrown away.
 const KEPT: usize = 4 << 10;
 
@@ -58,8 +60,9 @@ pub(super) async fn run(command: &[String], item: &Item) -> Result<(), Failure> 
         Some(Err(error)) => Err(failed(format!("cannot be waited for: {error}"))),
         None => {
             end();
-            // This takes it off the list of processes.
-            drop(child.wait().await);
+            // This takes it off the list of processes. One that waits for a disk cannot be killed, and is not waited for; the
+            // runtime takes it off when it ends.
+            drop(timeout(KILLED, child.wait()).await);
             Err(failed(format!("had not ended after {} s, and was killed", TIME.as_secs())))
         }
     }
