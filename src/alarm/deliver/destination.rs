@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use rustix::io::Errno;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -123,8 +124,10 @@ impl<T: Transport> Desk<T> {
     /// Starts what can be started; when to look again if nothing happens before.
     fn start_what_can(&mut self) -> Option<Instant> {
         let head = self.queue.head().filter(|_| !self.closing);
-        if let Some((number, None)) = head {
-            self.disk.read(number);
+        let now = Instant::now();
+        let pause = self.not_before.filter(|until| *until > now);
+        if let Some((number, None)) = head.as_ref().filter(|_| pause.is_none()) {
+            self.disk.read(*number);
         }
         if let Some(call) = self.disk.next() {
             self.tasks.spawn_blocking(move || Done::Disk(call()));
@@ -132,9 +135,8 @@ impl<T: Transport> Desk<T> {
         if self.closing || self.sending.is_some() || self.repeating {
             return None;
         }
-        let now = Instant::now();
-        if let Some(pause) = self.not_before.filter(|until| *until > now) {
-            return Some(pause);
+        if pause.is_some() {
+            return pause;
         }
         let due = self.transport.due();
         if due.is_some_and(|due| due <= now) {
@@ -203,7 +205,10 @@ impl<T: Transport> Desk<T> {
                         }
                         self.failed(&failure);
                     }
-                    (None, _) => self.give_up(number),
+                    (None, _) => {
+                        warn!(destination = self.name, number, "a message that waited is lost: its file is damaged");
+                        self.give_up(number);
+                    }
                 }
             }
             Err(error) => {
@@ -260,10 +265,7 @@ impl<T: Transport> Desk<T> {
                     info!("messages that wait are kept on disk again");
                 }
                 if std::mem::take(&mut self.disk.failed) {
-                    self.disk.waiting.retain(|call| !matches!(call, Call::Write(..)));
-                    for (number, load) in self.queue.unstored() {
-                        self.disk.write(number, load);
-                    }
+                    self.write_again();
                 }
             }
             Did::Written(_, Err(error)) => {
@@ -273,6 +275,11 @@ impl<T: Transport> Desk<T> {
                 }
             }
             Did::Read(number, Ok(load)) => self.queue.loaded(number, load.into()),
+            // It is there, and we are short of something: it is read when we are not.
+            Did::Read(_, Err(error)) if is_shortage(&error) => {
+                self.failures = self.failures.saturating_add(1);
+                self.not_before = Some(Instant::now() + pause(self.failures, None, chance()));
+            }
             Did::Read(number, Err(error)) => {
                 warn!(destination = self.name, %error, "a message that waited is lost: its file cannot be read");
                 self.give_up(number);
@@ -281,7 +288,19 @@ impl<T: Transport> Desk<T> {
         }
     }
 
+    /// Whatever has no file.
+    fn write_again(&mut self) {
+        self.disk.waiting.retain(|call| !matches!(call, Call::Write(..)));
+        for (number, load) in self.queue.unstored() {
+            self.disk.write(number, load);
+        }
+    }
+
     async fn write_the_rest(&mut self) {
+        // The disk may have room again, and nobody will try later.
+        if std::mem::take(&mut self.disk.failed) {
+            self.write_again();
+        }
         loop {
             self.start_what_can();
             // What is on its way may have arrived: it is worth a moment to know, or it arrives again after the restart.
@@ -294,6 +313,11 @@ impl<T: Transport> Desk<T> {
             }
         }
     }
+}
+
+/// No descriptor, or no memory, at the moment.
+fn is_shortage(error: &io::Error) -> bool {
+    Errno::from_io_error(error).is_some_and(|error| matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
 
 /// Whether the other side has turned it down for so long that the next one is to have its chance.
@@ -365,5 +389,21 @@ impl Disk {
                 Did::Removed
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use rustix::io::Errno;
+
+    use super::is_shortage;
+
+    #[test]
+    fn a_file_that_cannot_be_opened_for_a_moment_is_not_lost() {
+        assert!(is_shortage(&io::Error::from(Errno::MFILE)) && is_shortage(&io::Error::from(Errno::NOMEM)));
+        assert!(!is_shortage(&io::Error::from(Errno::NOENT)) && !is_shortage(&io::Error::from(Errno::IO)));
+        assert!(!is_shortage(&io::Error::other("odd")));
     }
 }

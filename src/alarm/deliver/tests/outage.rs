@@ -300,6 +300,25 @@ async fn a_full_disk_keeps_messages_in_memory_and_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stop_writes_what_a_full_disk_did_not_take() {
+    let state = tempfile::tempdir().unwrap();
+    let rig = Rig::start(WebhookKind::Json, Some(state.path()));
+    rig.fail(Trouble::Connection);
+    let draft = state.path().join("alarms/json-x/draft");
+    std::os::unix::fs::symlink("/dev/full", &draft).unwrap();
+    for n in 0..3 {
+        rig.deliver(n).await;
+    }
+    while rig.report.unstored().is_none() {
+        sleep(Duration::from_millis(1)).await;
+    }
+    std::fs::remove_file(&draft).unwrap();
+    rig.stop().await;
+    let rig = Rig::start(WebhookKind::Json, Some(state.path()));
+    assert_eq!(rig.road.arrived(3).await, ids(0..3));
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_that_fails_holds_up_no_other() {
     let (sick, well) = (Rig::start(WebhookKind::Json, None), Rig::start(WebhookKind::Json, None));
     sick.fail(Trouble::Timeout);
