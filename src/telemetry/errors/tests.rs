@@ -117,6 +117,22 @@ async fn origin(says: &'static [u8]) -> SocketAddr {
     address
 }
 
+/// A proxy without a gateway around it: nobody else drains its table.
+fn journey(settings: &str) -> (Arc<Worker>, SocketAddr) {
+    let worker = Worker::alone(Settings::from_toml(settings).unwrap());
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let proxy = listener.local_addr().unwrap();
+    listener.set_nonblocking(true).unwrap();
+    tokio::spawn(accept::run(listener, 0, Arc::clone(&worker)));
+    let lingers = Arc::clone(&worker);
+    tokio::spawn(async move { lingers.lingering.run(|| false, Refused::closed).await });
+    (worker, proxy)
+}
+
+fn get(to: SocketAddr) -> String {
+    format!("GET http://{to}/ HTTP/1.1\r\nHost: {to}\r\n\r\n")
+}
+
 /// What failed when a client asked this, through a whole journey.
 async fn asked(worker: &Arc<Worker>, proxy: SocketAddr, request: String) -> Vec<Failure> {
     let mut client = TcpSocket::new_v4().unwrap().connect(proxy).await.unwrap();
@@ -138,16 +154,7 @@ async fn a_failed_request_leaves_a_sample_of_what_the_origin_said() {
     held.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
     let refusing = held.local_addr().unwrap();
     let all = [garbage, chunks, silent, good, refusing].map(|origin| format!("\"{origin}\"")).join(", ");
-    // Without a gateway around it, nobody else drains its table.
-    let worker = Worker::alone(Settings::from_toml(&format!("[self]\nallow = [{all}]\n")).unwrap());
-    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let proxy = listener.local_addr().unwrap();
-    listener.set_nonblocking(true).unwrap();
-    tokio::spawn(accept::run(listener, 0, Arc::clone(&worker)));
-    let lingers = Arc::clone(&worker);
-    tokio::spawn(async move { lingers.lingering.run(|| false, Refused::closed).await });
-
-    let get = |to: SocketAddr| format!("GET http://{to}/ HTTP/1.1\r\nHost: {to}\r\n\r\n");
+    let (worker, proxy) = journey(&format!("[self]\nallow = [{all}]\n"));
     let line = |to: SocketAddr| format!("GET http://{to}/ HTTP/1.1").into_bytes();
     for (to, end, answer) in [
         (garbage, RequestEnd::UpstreamMalformed, &b"SSH-2.0-OpenSSH_9.2\r\nand more"[..]),
@@ -169,4 +176,37 @@ async fn a_failed_request_leaves_a_sample_of_what_the_origin_said() {
     assert_eq!((failures[0].end, failures[0].sample.upstream), (RequestEnd::ConnectRefused, Some(refusing)));
     assert_eq!(asked(&worker, proxy, get(good)).await, [], "what goes well leaves nothing");
     assert_eq!(asked(&worker, proxy, get(([127, 0, 0, 1], 9).into())).await, [], "nor does a refusal");
+}
+
+#[tokio::test]
+async fn who_waits_for_an_answer_is_noted_once_and_goes_on() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let to = listener.local_addr().unwrap();
+    let settings = "[alarm]\nslow = \"100ms\"\n[upstream]\nfirst-byte-timeout = \"2s\"\n";
+    let (worker, proxy) = journey(&format!("[self]\nallow = [\"{to}\"]\n{settings}"));
+    for answers in [true, false] {
+        let mut client = TcpSocket::new_v4().unwrap().connect(proxy).await.unwrap();
+        client.write_all(get(to).as_bytes()).await.unwrap();
+        let (mut origin, _) = listener.accept().await.unwrap();
+        let noted = loop {
+            let failures = worker.shared.errors.drain();
+            if !failures.is_empty() {
+                break failures;
+            }
+            tokio::task::yield_now().await;
+        };
+        let [failure] = &noted[..] else { panic!("{noted:?}") };
+        assert_eq!((failure.end, failure.count), (RequestEnd::FirstByteTimeout, 1));
+        assert_eq!(
+            (failure.sample.upstream, &*failure.sample.request_line),
+            (Some(to), get(to).lines().next().unwrap().as_bytes())
+        );
+        if answers {
+            origin.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+        }
+        let mut answer = [0; 12];
+        client.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer.escape_ascii().to_string(), if answers { "HTTP/1.1 200" } else { "HTTP/1.1 504" });
+        assert_eq!(worker.shared.errors.drain(), [], "and not once more");
+    }
 }
