@@ -17,6 +17,7 @@ mod control;
 #[cfg(feature = "tools")]
 mod demo;
 pub mod doctor;
+mod figures;
 pub mod gateway;
 pub mod guard;
 pub mod http1;

@@ -130,9 +130,9 @@ fn every_other_cause_is_found_by_itself() {
         }),
         (Cause::TimeWait, |e| e.sockets.time_wait = Some(8_000)),
         (Cause::MemoryShortage, |e| e.memory.available = Some(60 << 20)),
-        (Cause::Interrupts, |e| e.now.cpu.as_mut().unwrap().softirq += 1_200),
-        (Cause::Stolen, |e| e.now.cpu.as_mut().unwrap().steal += 1_000),
-        (Cause::BusyCores, |e| e.now.cpu.as_mut().unwrap().user += 40_000),
+        (Cause::Interrupts, |e| e.now.cpu.as_mut().unwrap()[6] += 1_200),
+        (Cause::Stolen, |e| e.now.cpu.as_mut().unwrap()[7] += 1_000),
+        (Cause::BusyCores, |e| e.now.cpu.as_mut().unwrap()[0] += 40_000),
         (Cause::AcceptQueue, |e| e.now.tcp.listen_overflows = Some(5_000)),
         (Cause::SelfTarget, |e| {
             let outward = (0..300).map(|n| socket(&format!("10.0.0.1:{}", 40_000 + n), "10.0.0.1:80", State::TimeWait));

@@ -11,8 +11,8 @@ use serde_json::Value;
 use super::state::{Order, State, whole};
 use super::status::{Status, is_in, number_in, plain, text_in};
 use crate::admin::words::span;
+use crate::figures::{bytes, count};
 use crate::guard::pressure::Level;
-use crate::pcap::analyze::show::figures::{bytes, count};
 
 /// Clients that are shown, with their heading, before fences are.
 const CLIENTS: usize = 5;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::super::evidence::Evidence;
 use super::super::steps::shortages::TRACKED_BYTES;
-use super::super::words::{bytes, count};
+use crate::figures::{bytes, count};
 
 /// Keeping one client out of one port for now, and letting it in again.
 fn keep_out(client: IpAddr, port: u16) -> [String; 2] {

@@ -5,9 +5,11 @@ use std::net::IpAddr;
 use super::super::Verdict;
 use super::super::evidence::{Census, Destination, Peer};
 use super::super::steps::{Step, marks};
-use super::super::words::{bytes, count, harmless, of, percent, rate, share};
+use super::super::words::{harmless, percent, rate, share};
 use super::{Case, Cause, Rule, Told, remedies};
+use crate::figures::{bytes, count, of};
 use crate::kernel::diag::State;
+use crate::kernel::view::CpuShares;
 
 /// Characters of a request that are shown.
 const REQUEST: usize = 160;
@@ -167,7 +169,7 @@ fn chain(case: &Case<'_>) -> Option<String> {
     if case.is_bad(Step::Cpu)
         && let Some(cpu) = change.and_then(|change| change.cpu())
     {
-        links.push(format!("iowait {}", percent(share(cpu.iowait, cpu.total()).unwrap_or(0.0))));
+        links.push(format!("iowait {}", percent(cpu.iowait)));
     }
     if case.is_bad(Step::Load)
         && let Some(load) = evidence.load
@@ -312,7 +314,7 @@ fn accept_queue(case: &Case<'_>) -> Option<Told> {
 fn close_wait(case: &Case<'_>) -> Option<Told> {
     let census = case.evidence.census.as_ref()?;
     let many = census.of(State::CloseWait);
-    let verdict = marks::CLOSE_WAIT.of(crate::doctor::words::real(many));
+    let verdict = marks::CLOSE_WAIT.of(crate::figures::real(many));
     let owner = census.owners.first().map_or("a process", |(name, _)| name);
     let what = "A process does not close connections that its peers have closed: a defect of that program.".to_owned();
     let figures = vec![format!("{} in CLOSE_WAIT; the most sockets: {}", of(many, "socket"), harmless(owner, 40))];
@@ -342,8 +344,7 @@ fn memory_shortage(case: &Case<'_>) -> Option<Told> {
 
 fn slow_disk(case: &Case<'_>) -> Option<Told> {
     let evidence = case.evidence;
-    let waits = super::super::steps::cores::Split::of(&evidence.change()?.cpu()?)
-        .is_some_and(|split| marks::IOWAIT.of(split.iowait) > Verdict::Ok)
+    let waits = evidence.change()?.cpu().is_some_and(|cpu| marks::IOWAIT.of(cpu.iowait) > Verdict::Ok)
         || evidence.stalls.io.is_some_and(|stall| marks::IO_STALL.of(f64::from(stall)) > Verdict::Ok);
     if !waits && !case.is_bad(Step::Disk) {
         return None;
@@ -363,19 +364,18 @@ fn slow_disk(case: &Case<'_>) -> Option<Told> {
 }
 
 /// The split of the cores' time, and one part of it that is too much.
-fn part(case: &Case<'_>, mark: marks::Mark, of: impl Fn(&super::super::steps::cores::Split) -> f64) -> Option<Verdict> {
-    let split = super::super::steps::cores::Split::of(&case.evidence.change()?.cpu()?)?;
-    Some(mark.of(of(&split))).filter(|verdict| *verdict > Verdict::Ok)
+fn part(case: &Case<'_>, mark: marks::Mark, of: impl Fn(CpuShares) -> f64) -> Option<Verdict> {
+    Some(mark.of(of(case.evidence.change()?.cpu()?))).filter(|verdict| *verdict > Verdict::Ok)
 }
 
 fn interrupts(case: &Case<'_>) -> Option<Told> {
-    let verdict = part(case, marks::SOFTIRQ, |split| split.softirq)?;
+    let verdict = part(case, marks::SOFTIRQ, |cpu| cpu.softirq)?;
     let what = "Packets alone fill the cores.".to_owned();
     Some(told(Cause::Interrupts, verdict, what, case.figures(Step::Cpu), remedies::interrupts()))
 }
 
 fn stolen(case: &Case<'_>) -> Option<Told> {
-    let verdict = part(case, marks::STEAL, |split| split.steal)?;
+    let verdict = part(case, marks::STEAL, |cpu| cpu.steal)?;
     let what = "The host of this virtual machine takes its cores away.".to_owned();
     let remedy = vec!["Ask whoever runs the host for cores that are not shared.".to_owned()];
     Some(told(Cause::Stolen, verdict, what, case.figures(Step::Cpu), remedy))
@@ -383,7 +383,7 @@ fn stolen(case: &Case<'_>) -> Option<Told> {
 
 fn busy_cores(case: &Case<'_>) -> Option<Told> {
     let is_stalled = case.evidence.stalls.cpu.is_some_and(|stall| marks::CPU_STALL.of(f64::from(stall)) > Verdict::Ok);
-    let verdict = part(case, marks::BUSY, |split| split.busy).or_else(|| is_stalled.then_some(Verdict::Warning))?;
+    let verdict = part(case, marks::BUSY, |cpu| cpu.busy()).or_else(|| is_stalled.then_some(Verdict::Warning))?;
     let what = "The cores have more to do than they can.".to_owned();
     let figures = case.figures(Step::Cpu).into_iter().chain(case.figures(Step::Load)).collect();
     let remedy = vec!["Who: `top -H`, or `pidstat -t 1`.".to_owned()];

@@ -14,7 +14,7 @@ use super::Verdict;
 use crate::kernel::view::Sockets;
 
 pub use census::{Census, Counting, Destination, Listener, Peer, Socket, state_label};
-pub use reading::{Change, Cpu, Disk, Reading, Vm};
+pub use reading::{Change, Disk, Reading, Vm};
 
 /// All that was seen of a box.
 #[derive(Clone, Debug, Default)]

@@ -1,15 +1,15 @@
 //! Counters since boot, and how they changed.
 
-use super::super::words::real;
-use crate::kernel::view::TcpExt;
+use crate::figures::real;
+use crate::kernel::view::{CpuShares, TcpExt};
 
 /// What counts since boot, at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reading {
     /// `/proc/uptime`, seconds.
     pub uptime: Option<f64>,
-    /// The line `cpu` of `/proc/stat`.
-    pub cpu: Option<Cpu>,
+    /// The line `cpu` of `/proc/stat`: ticks, in the order of `proc_stat(5)`.
+    pub cpu: Option<[u64; 8]>,
     /// How many cores there are.
     pub cores: Option<u64>,
     /// Tasks that run or could run (`procs_running`): no counter.
@@ -26,47 +26,6 @@ pub struct Reading {
     pub tracking_losses: Option<u64>,
     /// Packets the kernel dropped since its queue of received ones was full (`/proc/net/softnet_stat`, second column).
     pub backlog_drops: Option<u64>,
-}
-
-/// Time of the cores by what they did, in ticks (`proc_stat(5)`).
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Cpu {
-    /// `user` and `nice`.
-    pub user: u64,
-    /// `system`.
-    pub system: u64,
-    /// `idle`.
-    pub idle: u64,
-    /// `iowait`: idle, while a task of this core waits for a disk.
-    pub iowait: u64,
-    /// `irq`.
-    pub irq: u64,
-    /// `softirq`: the network, mostly.
-    pub softirq: u64,
-    /// `steal`: taken by the host of a virtual machine.
-    pub steal: u64,
-}
-
-impl Cpu {
-    /// All of it.
-    pub fn total(&self) -> u64 {
-        [self.user, self.system, self.idle, self.iowait, self.irq, self.softirq, self.steal]
-            .into_iter()
-            .fold(0, u64::saturating_add)
-    }
-
-    /// What went by since then; none if a counter ran backwards, except `iowait`, which may (`proc_stat(5)`).
-    fn since(&self, then: &Self) -> Option<Self> {
-        Some(Self {
-            user: self.user.checked_sub(then.user)?,
-            system: self.system.checked_sub(then.system)?,
-            idle: self.idle.checked_sub(then.idle)?,
-            iowait: self.iowait.saturating_sub(then.iowait),
-            irq: self.irq.checked_sub(then.irq)?,
-            softirq: self.softirq.checked_sub(then.softirq)?,
-            steal: self.steal.checked_sub(then.steal)?,
-        })
-    }
 }
 
 /// Counters of `/proc/vmstat`, in pages.
@@ -151,10 +110,9 @@ impl<'a> Change<'a> {
         Some(real(self.grown(figure)?) / self.seconds)
     }
 
-    /// The time of the cores.
-    pub fn cpu(&self) -> Option<Cpu> {
-        let now = self.now.cpu?;
-        now.since(&self.before.map_or_else(|| Some(Cpu::default()), |before| before.cpu)?)
+    /// What the cores spent their time on.
+    pub fn cpu(&self) -> Option<CpuShares> {
+        CpuShares::between(self.before.map_or(Some([0; 8]), |before| before.cpu)?, self.now.cpu?)
     }
 
     /// Each disk: its name, the share of the time it was busy, and how long an operation took, ms.

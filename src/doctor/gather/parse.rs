@@ -4,9 +4,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::super::evidence::{Cpu, Disk, Load, Socket, Vm};
+use super::super::evidence::{Disk, Load, Socket, Vm};
 use crate::kernel::diag::State;
-use crate::kernel::view::parse::{lines, number, words};
+use crate::kernel::view::parse::{lines, number, ticks, words};
 
 /// Numbers of a sysctl that are kept.
 const NUMBERS: usize = 8;
@@ -39,7 +39,7 @@ pub(super) fn uptime(text: &[u8]) -> Option<f64> {
 /// What is used of stat.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Stat {
-    pub(super) cpu: Option<Cpu>,
+    pub(super) cpu: Option<[u64; 8]>,
     pub(super) cores: Option<u64>,
     pub(super) running: Option<u64>,
     pub(super) blocked: Option<u64>,
@@ -52,7 +52,7 @@ pub(super) fn stat(text: &[u8]) -> Option<Stat> {
     for line in lines(text) {
         let mut words = words(line);
         match words.next() {
-            Some(b"cpu") => stat.cpu = cpu(line),
+            Some(b"cpu") => stat.cpu = ticks(line),
             Some(b"procs_running") => stat.running = words.next().and_then(number),
             Some(b"procs_blocked") => stat.blocked = words.next().and_then(number),
             Some(name) if name.strip_prefix(b"cpu").is_some_and(|n| number(n).is_some()) => cores += 1,
@@ -61,16 +61,6 @@ pub(super) fn stat(text: &[u8]) -> Option<Stat> {
     }
     stat.cores = (cores > 0).then_some(cores);
     (stat.cpu.is_some() || stat.cores.is_some()).then_some(stat)
-}
-
-/// `guest` is part of `user`, and left out. Old kernels have fewer columns.
-fn cpu(line: &[u8]) -> Option<Cpu> {
-    let mut words = words(line).skip(1);
-    let mut next = || words.next().and_then(number);
-    let (user, nice, system, idle) = (next()?, next()?, next()?, next()?);
-    let mut later = || next().unwrap_or(0);
-    let (iowait, irq, softirq, steal) = (later(), later(), later(), later());
-    Some(Cpu { user: user.saturating_add(nice), system, idle, iowait, irq, softirq, steal })
 }
 
 /// vmstat (Documentation/admin-guide/mm, mm/vmstat.c). Before 4.8 there was a counter for each zone: those of a kind are added.

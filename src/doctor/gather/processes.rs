@@ -4,9 +4,9 @@ use ahash::AHashMap;
 use rustix::fs::{Dir, readlinkat};
 
 use super::super::evidence::{Process, Processes};
-use super::super::words::real;
 use super::parse;
 use super::tree::Tree;
+use crate::figures::real;
 
 /// Processes that are looked at.
 const PROCESSES: usize = 32_768;

@@ -1,9 +1,10 @@
 //! Load, cores, disks: the symptoms.
 
 use super::super::Verdict;
-use super::super::evidence::{Cpu, Evidence};
-use super::super::words::{of, percent, real, share};
+use super::super::evidence::Evidence;
+use super::super::words::percent;
 use super::{Finding, Step, marks};
+use crate::figures::{of, real};
 
 pub(super) fn load(evidence: &Evidence) -> Finding {
     let mut finding = Finding::new(Step::Load);
@@ -31,51 +32,29 @@ pub(super) fn load(evidence: &Evidence) -> Finding {
         .means("The cores keep up.", "More wants to be done than the cores and disks can do; the next steps say what.")
 }
 
-/// The share of each kind of time.
-pub(in crate::doctor) struct Split {
-    pub(in crate::doctor) iowait: f64,
-    pub(in crate::doctor) softirq: f64,
-    pub(in crate::doctor) steal: f64,
-    pub(in crate::doctor) busy: f64,
-}
-
-impl Split {
-    pub(in crate::doctor) fn of(cpu: &Cpu) -> Option<Self> {
-        let total = cpu.total();
-        Some(Self {
-            iowait: share(cpu.iowait, total)?,
-            softirq: share(cpu.softirq.saturating_add(cpu.irq), total)?,
-            steal: share(cpu.steal, total)?,
-            busy: share(total.saturating_sub(cpu.idle).saturating_sub(cpu.iowait), total)?,
-        })
-    }
-}
-
 pub(super) fn cpu(evidence: &Evidence) -> Finding {
     let mut finding = Finding::new(Step::Cpu);
     let change = evidence.change();
     if let Some(change) = change
         && let Some(cpu) = change.cpu()
-        && let Some(split) = Split::of(&cpu)
     {
         let verdict = [
-            marks::IOWAIT.of(split.iowait),
-            marks::SOFTIRQ.of(split.softirq),
-            marks::STEAL.of(split.steal),
-            marks::BUSY.of(split.busy),
+            marks::IOWAIT.of(cpu.iowait),
+            marks::SOFTIRQ.of(cpu.softirq),
+            marks::STEAL.of(cpu.steal),
+            marks::BUSY.of(cpu.busy()),
         ];
-        let part = |ticks| percent(share(ticks, cpu.total()).unwrap_or(0.0));
         finding.saw(
             verdict.into_iter().max().unwrap_or_default(),
             format_args!(
                 "{}: user {}, system {}, softirq {}, iowait {}, steal {}, idle {}",
                 change.when(),
-                part(cpu.user),
-                part(cpu.system),
-                part(cpu.softirq.saturating_add(cpu.irq)),
-                part(cpu.iowait),
-                part(cpu.steal),
-                part(cpu.idle),
+                percent(cpu.user),
+                percent(cpu.system),
+                percent(cpu.softirq),
+                percent(cpu.iowait),
+                percent(cpu.steal),
+                percent(cpu.idle),
             ),
         );
         if !change.is_recent() {

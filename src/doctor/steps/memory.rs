@@ -1,9 +1,10 @@
 //! Memory: what is left, how hard it is to get, and what the kernel keeps for itself.
 
 use super::super::evidence::{Evidence, SOCKET_BYTES};
-use super::super::words::{bytes, count, percent, rate, share};
+use super::super::words::{percent, rate, share};
 use super::super::{Verdict, evidence::Change};
 use super::{Finding, Step, marks};
+use crate::figures::{bytes, count};
 
 pub(super) fn memory(evidence: &Evidence) -> Finding {
     let mut finding = Finding::new(Step::Memory);

@@ -3,7 +3,7 @@
 //! Owns: the order of the steps, and what is too much ([`marks`]). Called by: [`super::diagnose`]. Never: reads anything; says
 //! what the evidence does not hold.
 
-pub(super) mod cores;
+mod cores;
 pub mod marks;
 mod memory;
 pub(super) mod settings;

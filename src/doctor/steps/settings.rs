@@ -4,9 +4,10 @@
 
 use super::super::Verdict;
 use super::super::evidence::Evidence;
-use super::super::words::{bytes, count, share};
+use super::super::words::share;
 use super::shortages::TRACKED_BYTES;
 use super::{Finding, Step};
+use crate::figures::{bytes, count};
 
 /// How long TIME_WAIT lasts, seconds (`TCP_TIMEWAIT_LEN` of `include/net/tcp.h`): no setting changes it.
 pub(in crate::doctor) const TIME_WAIT_SECONDS: u64 = 60;

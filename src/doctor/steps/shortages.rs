@@ -2,8 +2,9 @@
 
 use super::super::Verdict;
 use super::super::evidence::Evidence;
-use super::super::words::{bytes, count, harmless, of, percent, rate, share};
+use super::super::words::{harmless, percent, rate, share};
 use super::{Finding, Step, marks};
+use crate::figures::{bytes, count, of};
 
 /// What a tracked connection takes: an object of the cache `nf_conntrack` (Linux 5 and 6, x86-64).
 pub(in crate::doctor) const TRACKED_BYTES: u64 = 320;

@@ -1,8 +1,9 @@
 //! Sockets: how many, in which state, whose; and the memory of their buffers.
 
 use super::super::evidence::{Census, Change, Evidence, state_label};
-use super::super::words::{bytes, count, harmless, of, percent, rate, real, share};
+use super::super::words::{harmless, percent, rate, share};
 use super::{Finding, Step, marks};
+use crate::figures::{bytes, count, of, real};
 use crate::kernel::diag::State;
 
 /// If the table holds fewer than so many of a hundred of the sockets there are, it is a sample.

@@ -2,8 +2,9 @@
 
 use super::super::Verdict;
 use super::super::evidence::{Evidence, Gateway};
-use super::super::words::{bytes, count, harmless, of, percent, share};
+use super::super::words::{harmless, percent, share};
 use super::{Finding, Step, marks};
+use crate::figures::{bytes, count, of};
 
 /// Characters of a request that are shown.
 const REQUEST: usize = 160;

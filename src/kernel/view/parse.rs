@@ -132,7 +132,7 @@ pub(crate) fn stall(text: &[u8]) -> Option<u32> {
 
 /// The first eight numbers of the line `cpu` of stat (fs/proc/stat.c, `show_stat`): ticks of all cores together since boot.
 /// Those of guests, behind them, are in the first two already.
-pub(super) fn ticks(text: &[u8]) -> Option<[u64; 8]> {
+pub(crate) fn ticks(text: &[u8]) -> Option<[u64; 8]> {
     let mut words = words(line(text, "cpu")?).skip(1);
     let mut ticks = [0; 8];
     for tick in &mut ticks {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::findings::{Findings, Onward, Proxy, Quantiles, SelfTarget, Series, Storm};
 use super::super::limits::{SOCKET_BYTES, TIME_WAIT_BYTES};
-use super::figures::real;
+use crate::figures::real;
 use crate::pcap::Time;
 
 /// One object on many lines. Keys are in alphabetical order, and none is ever renamed.

@@ -3,7 +3,7 @@
 //! Owns: words, columns, colours. Called by: the command line. Never: judges; lets a stranger's bytes command a terminal or a
 //! browser.
 
-pub(crate) mod figures;
+mod figures;
 mod json;
 mod page;
 mod plot;

@@ -2,6 +2,8 @@
 
 use std::iter;
 
+use crate::figures::is_unseen;
+
 /// Columns of a terminal.
 const COLUMNS: usize = 80;
 
@@ -103,15 +105,10 @@ pub(super) fn cut(text: &str, columns: usize) -> String {
     text.chars().take(columns.saturating_sub(1)).chain(iter::once('…')).collect()
 }
 
-/// The text with everything escaped that is no visible character: controls, and what turns or hides the text around it (Unicode
-/// Technical Report 36, section 2.10).
+/// The text with everything escaped that nobody sees.
 fn harmless(text: &str) -> impl Iterator<Item = char> {
     text.chars().flat_map(|char| {
-        let hidden = char.is_control()
-            || matches!(char,
-                '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-                | '\u{e0000}'..='\u{e0fff}');
+        let hidden = is_unseen(char);
         // Exactly one of the two has anything to say.
         let escaped = hidden.then(|| char.escape_default());
         escaped.into_iter().flatten().chain((!hidden).then_some(char))

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use super::super::findings::{Findings, Series};
-use super::figures::{count, date, duration, of, real};
+use super::figures::{date, duration};
+use crate::figures::{count, of, real};
 
 /// The picture and the place of the columns within it, pixels.
 const WIDTH: f64 = 960.0;

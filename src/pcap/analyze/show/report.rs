@@ -5,8 +5,9 @@ use std::net::IpAddr;
 
 use super::super::findings::{Findings, Proxy, SelfTarget, Storm, Verdict, Weight};
 use super::super::limits::{SOCKET_BYTES, TIME_WAIT_BYTES};
-use super::figures::{bytes, clock, count, date, duration, of};
+use super::figures::{clock, date, duration};
 use super::page::{Align, Page, cut, one_line};
+use crate::figures::{bytes, count, of};
 
 /// Rows of a table.
 const ROWS: usize = 8;
