@@ -114,7 +114,7 @@ fn it_shows_the_gateway_and_leaves_the_terminal_as_it_was() {
 
 #[test]
 fn every_way_to_end_it_restores_the_terminal() {
-    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT] {
         let Some(terminal) = Terminal::start("http://127.0.0.1:9") else { return };
         terminal.shows("the gateway does not answer at http://127.0.0.1:9 ");
         kill_process(terminal.pid(), signal).unwrap();

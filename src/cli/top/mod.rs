@@ -106,8 +106,12 @@ fn start(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
 fn wait_for_signals(events: Sender<Event>) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let entered = runtime.enter();
-    let [mut terminate, mut interrupt, mut hangup] =
-        [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?];
+    let [mut terminate, mut interrupt, mut hangup, mut quit] = [
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::hangup())?,
+        signal(SignalKind::quit())?,
+    ];
     drop(entered);
     start("signals", move || {
         let _ends = EndsWith(events);
@@ -116,6 +120,7 @@ fn wait_for_signals(events: Sender<Event>) -> io::Result<()> {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
                 _ = hangup.recv() => {}
+                _ = quit.recv() => {}
             }
         });
     })
