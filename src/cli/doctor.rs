@@ -8,9 +8,9 @@ use std::time::Duration;
 use hyper::{Method, StatusCode};
 use serde_json::Value;
 
-use super::ask::{Address, ask};
+use super::ask::ask;
+use super::fence::Whom;
 use super::{FAILURE, UNREADABLE, print};
-use crate::config::{self, Overrides, Settings};
 use crate::doctor::evidence::{Evidence, Unseen};
 use crate::doctor::{diagnose, gateway, gather, show};
 
@@ -23,12 +23,10 @@ pub(super) struct Args {
     #[arg(long)]
     json: bool,
     /// Judge a recorded tree instead of this box: a folder with proc/…, and perhaps later counters in second/proc/….
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["admin", "token_file"])]
     root: Option<PathBuf>,
-    /// Where this box's gateway has its admin, as `http://HOST:PORT` [default: admin.address of /etc/floodgate/floodgate.toml if it
-    /// can be read, else `http://127.0.0.1:9128`].
-    #[arg(long, value_name = "URL", value_parser = Address::parse, conflicts_with = "root")]
-    admin: Option<Address>,
+    #[command(flatten)]
+    whom: Whom,
     /// What clients send, from a capture; may be given several times.
     #[cfg(feature = "tools")]
     #[arg(long, value_name = "FILE")]
@@ -68,7 +66,7 @@ fn gathered(args: &Args) -> Result<Evidence, Failed> {
         evidence.heard = Some(captured(&args.pcap)?);
     }
     if args.root.is_none() {
-        ask_gateway(&mut evidence, args.admin.clone());
+        ask_gateway(&mut evidence, &args.whom)?;
     }
     Ok(evidence)
 }
@@ -115,18 +113,20 @@ fn captured(files: &[PathBuf]) -> Result<crate::doctor::evidence::Heard, Failed>
 }
 
 /// Asks the gateway of this box, by default where its configuration says. That none answers is no fault.
-fn ask_gateway(evidence: &mut Evidence, admin: Option<Address>) {
-    let admin = admin.unwrap_or_else(|| {
-        let settings = config::load(None, &Overrides::default()).unwrap_or_else(|_| Settings::defaults());
-        Address::of(settings.admin.address)
-    });
-    let status = ask(&admin, Method::GET, "/api/v1/status", None, Vec::new()).and_then(|answer| {
+fn ask_gateway(evidence: &mut Evidence, whom: &Whom) -> Result<(), Failed> {
+    let credentials = whom.credentials().map_err(|why| Failed(UNREADABLE, why))?;
+    let admin = whom.clone().address();
+    let status = ask(&admin, Method::GET, "/api/v1/status", credentials.as_deref(), Vec::new()).and_then(|answer| {
         let status = serde_json::from_slice::<Value>(&answer.body).ok().filter(|_| answer.status == StatusCode::OK);
         let read = status.and_then(|status| gateway::read(&admin.to_string(), &status));
-        read.ok_or_else(|| format!("{} is no status of a floodgate", answer.told()))
+        read.ok_or_else(|| match answer.status {
+            StatusCode::UNAUTHORIZED => format!("{}; --token-file FILE gives the token for reading", answer.told()),
+            _ => format!("{} is no status of a floodgate", answer.told()),
+        })
     });
     match status {
         Ok(status) => evidence.gateway = Some(status),
         Err(why) => evidence.unseen.push(Unseen { source: "floodgate".to_owned(), why }),
     }
+    Ok(())
 }

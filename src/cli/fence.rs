@@ -27,7 +27,7 @@ pub(super) enum Command {
 }
 
 // A doc comment here would become the description of the commands that ask.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(super) struct Whom {
     /// Where the gateway's admin is, as `http://HOST:PORT` [default: admin.address of /etc/floodgate/floodgate.toml if it can
     /// be read, else `http://127.0.0.1:9128`].

@@ -97,6 +97,8 @@ fn what_cannot_be_judged_is_told() {
         (&["--root", "/nonexistent"], 65, "/nonexistent"),
         (&["--rot", "x"], 64, "--rot"),
         (&["--root", "/", "--admin", "http://127.0.0.1:1"], 64, "--admin"),
+        (&["--root", "/", "--token-file", "x"], 64, "--token-file"),
+        (&["--token-file", "/nonexistent"], 65, "/nonexistent"),
     ] {
         let (told, stdout, stderr) = doctor(arguments);
         assert_eq!((told, &*stdout), (code, ""), "{stderr}");
