@@ -38,7 +38,9 @@ impl Live {
     pub fn open(name: &str, time: Duration) -> Result<Self, String> {
         let interfaces = datalink::interfaces();
         let Some(interface) = interfaces.iter().find(|interface| interface.name == name) else {
-            let names: Vec<&str> = interfaces.iter().map(|interface| interface.name.as_str()).take(16).collect();
+            // An interface may have any name, one that commands the terminal too.
+            let names = interfaces.iter().take(16).map(|interface| interface.name.escape_debug().to_string());
+            let names: Vec<_> = names.collect();
             return Err(format!("there is no interface {}; there are {}", name.escape_debug(), names.join(", ")));
         };
         let kind = std::fs::read_to_string(format!("/sys/class/net/{}/type", interface.name)).unwrap_or_default();
