@@ -81,7 +81,8 @@ fn tables(tree: &mut Tree, most: usize) -> Option<Vec<(Vec<u8>, bool)>> {
     let mut tables = Vec::new();
     for path in TABLES {
         match tree.bytes(path, most) {
-            Ok(table) => tables.push(table),
+            Ok(table) if table.0.trim_ascii_start().starts_with(b"sl ") => tables.push(table),
+            Ok(_) => tree.miss(path, "its format is not known".to_owned()),
             // A box without IPv6 has no second one.
             Err(error) if tables.is_empty() => tree.miss(path, error.to_string()),
             Err(_) => {}

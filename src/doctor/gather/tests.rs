@@ -129,6 +129,9 @@ fn what_is_too_long_or_no_such_file_is_told() {
     assert!(unseen(&evidence, "/proc/stat").unwrap().contains("1 MiB"));
     assert!(unseen(&evidence, "/proc/uptime").unwrap().contains("format"));
     assert!(unseen(&evidence, "/proc/slabinfo").unwrap().contains("root"));
+    let empty = tree(&[("proc/loadavg", b"1.00 2.00 3.00"), ("proc/net/tcp", b"")]);
+    let evidence = recorded(empty.path()).unwrap();
+    assert!(evidence.census.is_none() && unseen(&evidence, "/proc/net/tcp").unwrap().contains("format"));
     assert!(recorded(&root.path().join("none")).unwrap_err().contains("none"));
     assert!(recorded(tempfile::tempdir().unwrap().path()).unwrap_err().contains("no file of /proc"));
 }
