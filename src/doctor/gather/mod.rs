@@ -20,10 +20,7 @@ use tree::Tree;
 pub const SYSCTLS: &[&str] = &[
     "fs.file-max",
     "fs.nr_open",
-    "net.core.netdev_max_backlog",
-    "net.core.rmem_max",
     "net.core.somaxconn",
-    "net.core.wmem_max",
     "net.ipv4.ip_local_port_range",
     "net.ipv4.tcp_fin_timeout",
     "net.ipv4.tcp_max_orphans",
@@ -38,7 +35,6 @@ pub const SYSCTLS: &[&str] = &[
     "net.netfilter.nf_conntrack_buckets",
     "net.netfilter.nf_conntrack_max",
     "net.netfilter.nf_conntrack_tcp_timeout_established",
-    "net.netfilter.nf_conntrack_tcp_timeout_time_wait",
 ];
 
 /// Caches of slabinfo that are kept.
