@@ -53,6 +53,8 @@ pub const DISK: Mark = Mark::new(0.8, 0.95);
 pub const SLOW_MS: f64 = 20.0;
 /// Share of the memory that is not available.
 pub const MEMORY: Mark = Mark::new(0.9, 0.95);
+/// With this share of the memory available, nobody is short of it, whatever is read again.
+pub const AMPLE: f64 = 0.25;
 /// Pages per second that are read again soon after they were taken back: 2,000 are 8 MB/s that need not be read.
 pub const REFAULTS: Mark = Mark::new(200.0, 2_000.0);
 /// Pages per second that are looked at to find some to take back.

@@ -23,7 +23,8 @@ pub(super) fn memory(evidence: &Evidence) -> Finding {
         }
     }
     if let Some(change) = evidence.change() {
-        reclaim(&mut finding, &change);
+        let left = memory.available.zip(memory.total).and_then(|(available, total)| share(available, total));
+        reclaim(&mut finding, &change, left.is_none_or(|left| left < marks::AMPLE));
     }
     if let Some(stall) = evidence.stalls.memory {
         finding.saw(
@@ -45,19 +46,19 @@ pub(super) fn memory(evidence: &Evidence) -> Finding {
     )
 }
 
-/// How hard the kernel looks for memory.
-fn reclaim(finding: &mut Finding, change: &Change<'_>) {
+/// How hard the kernel looks for memory. Where there is plenty, it takes pages from a control group that has used up its own.
+fn reclaim(finding: &mut Finding, change: &Change<'_>, is_scarce: bool) {
     let when = change.when();
     if let Some(refaults) = change.rate(|reading| reading.vm.refaults) {
         let figure = format!("{} read again soon after they were taken back, {when}", rate(refaults, "pages"));
-        finding.saw(marks::REFAULTS.of(refaults), figure);
+        finding.saw(if is_scarce { marks::REFAULTS.of(refaults) } else { Verdict::Ok }, figure);
     }
     if let (Some(scanned), Some(stolen)) =
         (change.rate(|reading| reading.vm.scanned), change.rate(|reading| reading.vm.stolen))
     {
         let direct = change.rate(|reading| reading.vm.direct).unwrap_or(0.0);
         finding.saw(
-            marks::SCANNED.of(scanned),
+            if is_scarce { marks::SCANNED.of(scanned) } else { Verdict::Ok },
             format_args!(
                 "page cache reclaimed: {} looked at, {} taken back, {} of these by tasks that had to wait for it",
                 rate(scanned, "pages"),
