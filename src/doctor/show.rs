@@ -59,7 +59,14 @@ fn head(page: &mut String, diagnosis: &Diagnosis) {
     }
     let lead = format!("{}  ", verdict.label().to_uppercase());
     match verdict {
-        Verdict::Ok => paragraph(page, &lead, "Nothing wrong was found."),
+        Verdict::Ok => match hidden(diagnosis) {
+            0 => paragraph(page, &lead, "Nothing wrong was found."),
+            hidden => {
+                let all = diagnosis.steps.len();
+                let text = format!("Nothing wrong was found, but {hidden} of {all} steps could not be seen.");
+                paragraph(page, &lead, &text);
+            }
+        },
         Verdict::Unknown => paragraph(page, &lead, "Too little could be seen to say anything."),
         Verdict::Warning | Verdict::Critical => {
             let bad = diagnosis.steps.iter().filter(|finding| finding.verdict == verdict);
@@ -67,6 +74,13 @@ fn head(page: &mut String, diagnosis: &Diagnosis) {
             paragraph(page, &lead, &format!("No cause was found for what stands out: {}.", bad.join(", ")));
         }
     }
+}
+
+/// Steps that could not be seen, but for what takes a capture, and what not every box has.
+fn hidden(diagnosis: &Diagnosis) -> usize {
+    let may_be_missing = |step| matches!(step, Step::Requests | Step::Conntrack);
+    let steps = diagnosis.steps.iter();
+    steps.filter(|finding| finding.verdict == Verdict::Unknown && !may_be_missing(finding.step)).count()
 }
 
 fn told(page: &mut String, cause: &Told) {
@@ -157,8 +171,11 @@ pub fn json(diagnosis: &Diagnosis) -> String {
             })
         })
         .collect();
-    let unseen: Vec<Value> =
-        diagnosis.unseen.iter().map(|unseen| json!({ "source": unseen.source, "why": unseen.why })).collect();
+    let unseen: Vec<Value> = diagnosis
+        .unseen
+        .iter()
+        .map(|unseen| json!({ "source": unseen.source, "why": harmless(&unseen.why, LONGEST) }))
+        .collect();
     let all = json!({ "verdict": diagnosis.verdict.label(), "cause": causes, "steps": steps, "unseen": unseen });
     format!("{all:#}\n")
 }

@@ -261,3 +261,129 @@ fn a_census_has_bounded_tables() {
     let census = census(many);
     assert_eq!((census.total, census.untold), (70_000, 70_000 - 65_536));
 }
+
+#[test]
+fn a_cause_is_as_bad_as_what_it_brings_about() {
+    let mut evidence = quiet();
+    evidence.load = Some(Load { averages: [9.0; 3] });
+    evidence.memory.available = Some(160 << 20);
+    let diagnosis = diagnose(&evidence);
+    assert_eq!(step(&diagnosis, Step::Memory).verdict, Verdict::Warning);
+    let causes: Vec<_> = diagnosis.causes.iter().map(|told| (told.cause, told.verdict)).collect();
+    assert_eq!(causes, [(Cause::MemoryShortage, Verdict::Critical)]);
+    assert!(!show::text(&diagnosis).contains("No cause"));
+}
+
+#[test]
+fn what_a_gateway_refuses_does_not_make_a_load() {
+    let client = |address: &str, outcome: &str| Client {
+        address: address.into(),
+        outcome: Some(outcome.into()),
+        refusals_per_minute: 1e300,
+        ..Client::default()
+    };
+    for (outcome, cause) in [("self_target", Cause::SelfTarget), ("malformed", Cause::ClientStorm)] {
+        let mut evidence = quiet();
+        evidence.load = Some(Load { averages: [9.0; 3] });
+        evidence.gateway = Some(Gateway { clients: vec![client("2001:db8::/64", outcome)], ..Gateway::default() });
+        let diagnosis = diagnose(&evidence);
+        assert_eq!((causes(&diagnosis), diagnosis.verdict), (vec![cause], Verdict::Critical));
+        let text = show::text(&diagnosis);
+        assert!(text.starts_with("CRITICAL  No cause was found for what stands out: load."), "{text}");
+        assert!(text.contains("WARNING  2001:db8::/64 "), "{text}");
+        assert!(text.lines().all(|line| line.len() < 200), "{text}");
+    }
+}
+
+#[test]
+fn what_a_capture_calls_critical_has_its_client() {
+    let asker = Asker {
+        client: "10.0.9.9".parse().unwrap(),
+        proxy: "10.0.0.1:3128".parse().unwrap(),
+        count: 14,
+        request: "GET http://10.0.0.1/ HTTP/1.1".into(),
+    };
+    let said = Said {
+        verdict: Verdict::Critical,
+        cause: "The proxy connects to itself.".into(),
+        evidence: String::new(),
+        remedy: String::new(),
+    };
+    let mut evidence = quiet();
+    evidence.heard = Some(Heard { askers: vec![asker], said: vec![said], ..Heard::default() });
+    let diagnosis = diagnose(&evidence);
+    assert!(show::text(&diagnosis).starts_with("CRITICAL  10.0.9.9 asks the proxy"), "{}", show::text(&diagnosis));
+    let remedy = diagnosis.causes[0].remedy.join("\n");
+    // The operator may sit behind that address, too.
+    assert!(remedy.contains("`ss -tK dst 10.0.9.9 sport = :3128`"), "{remedy}");
+    assert!(remedy.contains("dst 10.0.0.1 127.0.0.0/8"), "{remedy}");
+}
+
+#[test]
+fn files_that_are_read_again_are_no_shortage_while_memory_is_left() {
+    let mut evidence = quiet();
+    evidence.now.vm.refaults = evidence.before.as_ref().unwrap().vm.refaults.map(|refaults| refaults + 30_000);
+    assert_eq!(causes(&diagnose(&evidence)), []);
+    evidence.memory.available = Some(400 << 20);
+    assert_eq!(causes(&diagnose(&evidence)), [Cause::MemoryShortage]);
+}
+
+#[test]
+fn a_table_is_full_only_when_it_is() {
+    let what = |change: fn(&mut Evidence)| {
+        let mut evidence = quiet();
+        change(&mut evidence);
+        let diagnosis = diagnose(&evidence);
+        diagnosis.causes.iter().map(|told| told.what.clone()).collect::<Vec<_>>().join("|")
+    };
+    let dropping = what(|e| {
+        e.before.as_mut().unwrap().tracking_losses = Some(0);
+        e.now.tracking_losses = Some(50);
+    });
+    assert_eq!(dropping, "");
+    let near = what(|e| e.tracked = Some(52_000));
+    assert!(near.contains("nearly full"), "{near}");
+    let files = what(|e| e.files = Some((195_000, 200_012)));
+    assert!(files.contains("The whole box"), "{files}");
+    let process = what(|e| {
+        let process = Process { name: "squid".into(), pid: 412, open: 840, limit: Some(1_024) };
+        e.processes = Some(Processes { seen: 1, hidden: 0, fullest: vec![process] });
+    });
+    assert!(process.contains("few descriptors left"), "{process}");
+    let waiting = what(|e| {
+        let listener = Listener { local: "0.0.0.0:3128".parse().unwrap(), waiting: 3_000 };
+        e.census = Some(Counting::new(vec![listener], 32_768, ahash::AHashMap::default()).finish(false));
+    });
+    assert!(waiting.starts_with("Connections wait"), "{waiting}");
+}
+
+#[test]
+fn nobody_is_told_to_set_what_is_set() {
+    let remedy = |retries| {
+        let mut evidence = quiet();
+        evidence.sockets.orphan = Some(8_000);
+        evidence.sysctls.insert("net.ipv4.tcp_orphan_retries", vec![retries]);
+        diagnose(&evidence).causes[0].remedy.join("|")
+    };
+    assert_eq!([0, 3, 8].map(|retries| remedy(retries).contains("tcp_orphan_retries=4")), [true, false, true]);
+}
+
+#[test]
+fn busy_cores_are_told_as_such() {
+    let mut evidence = quiet();
+    evidence.now.cpu.as_mut().unwrap()[0] += 40_000;
+    let meaning = diagnose(&evidence).steps.into_iter().find(|finding| finding.step == Step::Cpu).unwrap().meaning;
+    assert!(meaning.contains("programs have more to do"), "{meaning}");
+}
+
+#[test]
+fn what_was_hardly_seen_is_not_called_well() {
+    let mut evidence = Evidence { load: quiet().load, ..Evidence::default() };
+    evidence.now.cores = Some(2);
+    evidence.unseen.push(Unseen { source: "floodgate".into(), why: "401 \u{202e}no".into() });
+    let diagnosis = diagnose(&evidence);
+    let text = show::text(&diagnosis);
+    assert!(text.starts_with("OK  Nothing wrong was found, but 11 of 14 steps could not be seen."), "{text}");
+    assert!(show::text(&diagnose(&quiet())).starts_with("OK  Nothing wrong was found.\n"));
+    assert!(!show::json(&diagnosis).contains('\u{202e}'));
+}

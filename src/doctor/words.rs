@@ -18,9 +18,14 @@ pub(super) fn rate(per_second: f64, what: &str) -> String {
     if per_second < 9.95 {
         return format!("{per_second:.1} {what}/s");
     }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, and saturates")]
-    let whole = per_second.round() as u64;
-    format!("{} {what}/s", count(whole))
+    format!("{} {what}/s", whole(per_second))
+}
+
+/// `3,120`: without a fraction, and nothing below 0.
+pub(super) fn whole(number: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+    let whole = number.round() as u64;
+    count(whole)
 }
 
 /// A stranger's text on one line, cut, without what could command a terminal.

@@ -112,8 +112,11 @@ pub fn conclude(evidence: &Evidence, findings: &[Finding]) -> Vec<Told> {
         if !rule.explains.iter().any(|step| open.contains(step)) {
             continue;
         }
-        if let Some(told) = (rule.fits)(&case) {
+        if let Some(mut told) = (rule.fits)(&case) {
             debug_assert_eq!(told.cause, rule.cause, "a rule tells of its own cause");
+            // It is as bad as the worst it brings about.
+            let explained = open.iter().filter(|step| rule.explains.contains(step)).map(|step| case.verdict(*step));
+            told.verdict = explained.fold(told.verdict, Verdict::max);
             open.retain(|step| !rule.explains.contains(step));
             causes.push(told);
         }

@@ -13,7 +13,7 @@ fn keep_out(client: IpAddr, port: u16) -> [String; 2] {
         format!(
             "Keep it out for now: `nft 'add table inet doctor; add chain inet doctor stop {{ type filter hook prerouting priority -300; }}; \
              add rule inet doctor stop {family} saddr {client} tcp dport {port} tcp flags syn drop'`; its open sockets: \
-             `ss -K dst {client}`. Let it in again: `nft delete table inet doctor`."
+             `ss -tK dst {client} sport = :{port}`. Let it in again: `nft delete table inet doctor`."
         ),
         format!(
             "Who that is: `ip neigh show {client}`, the DHCP server's leases, or the NAT device behind that address."
@@ -28,7 +28,7 @@ pub(super) fn self_target(client: Option<IpAddr>, port: Option<u16>, own: Option
         remedy.extend(keep_out(client, port));
     }
     remedy.push(format!(
-        "Have the proxy refuse its own address. floodgate does so by itself; in Squid: `acl itself dst {own}/32 127.0.0.0/8`, \
+        "Have the proxy refuse its own address. floodgate does so by itself; in Squid: `acl itself dst {own} 127.0.0.0/8 ::1`, \
          `http_access deny itself`, above the rules that allow."
     ));
     remedy.push(format!("On the client, exclude {own} from the proxy settings, or mend the program that asks for it."));
@@ -60,22 +60,30 @@ pub(super) fn client(client: Option<IpAddr>, port: Option<u16>, is_proven: bool)
     remedy
 }
 
-pub(super) fn orphans(limit: u64) -> Vec<String> {
-    vec![
-        "Give vanished clients less time: `sysctl -w net.ipv4.tcp_orphan_retries=4` (6 s instead of 107 s).".to_owned(),
+pub(super) fn orphans(evidence: &Evidence, limit: u64) -> Vec<String> {
+    let mut remedy = Vec::new();
+    // 0 means 8 (`tcp_orphan_retries`, net/ipv4/tcp_timer.c).
+    if evidence.sysctl("net.ipv4.tcp_orphan_retries").is_none_or(|retries| retries == 0 || retries > 4) {
+        remedy.push(
+            "Give vanished clients less time: `sysctl -w net.ipv4.tcp_orphan_retries=4` (6 s; 8, the default, are 102 s)."
+                .to_owned(),
+        );
+    }
+    remedy.push(
         "In the proxy, set TCP_USER_TIMEOUT before it closes (floodgate does), and let it wait for the client's FIN."
             .to_owned(),
-        format!(
-            "Only if there is memory for it: `sysctl -w net.ipv4.tcp_max_orphans={}` (up to 64 KiB each).",
-            limit.saturating_mul(2)
-        ),
-        "Who they were: `ss -tan state fin-wait-1`, `ss -tan state last-ack`.".to_owned(),
-    ]
+    );
+    remedy.push(format!(
+        "Only if there is memory for it: `sysctl -w net.ipv4.tcp_max_orphans={}` (up to 64 KiB each).",
+        limit.saturating_mul(2)
+    ));
+    remedy.push("Who they were: `ss -tan state fin-wait-1`, `ss -tan state last-ack`.".to_owned());
+    remedy
 }
 
 pub(super) fn socket_memory() -> Vec<String> {
     vec![
-        "Who opens them: `ss -tanp | awk '{print $1, $NF}' | sort | uniq -c | sort -rn | head`.".to_owned(),
+        "Who opens them: `ss -tanp | grep -o '\"[^\"]*\",pid=[0-9]*' | sort | uniq -c | sort -rn | head`.".to_owned(),
         "Bound them: in floodgate `[limits] connections`; in Squid `client_lifetime`, `client_idle_pconn_timeout 10 seconds`.".to_owned(),
         proof(),
     ]

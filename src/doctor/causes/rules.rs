@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::super::Verdict;
 use super::super::evidence::{Census, Destination, Peer};
 use super::super::steps::{Step, marks};
-use super::super::words::{harmless, percent, rate, share};
+use super::super::words::{harmless, percent, rate, share, whole};
 use super::{Case, Cause, Rule, Told, remedies};
 use crate::figures::{bytes, count, of};
 use crate::kernel::diag::State;
@@ -31,9 +31,14 @@ const STORM: &[Step] = &[
     Step::Requests,
 ];
 
+/// What clients bring about that are in vain, but too few to cost anything, or in a gateway's hand.
+const ASKED: &[Step] = &[Step::Clients, Step::Requests];
+
 pub(super) const RULES: &[Rule] = &[
-    Rule { cause: Cause::SelfTarget, explains: STORM, fits: self_target },
+    Rule { cause: Cause::SelfTarget, explains: STORM, fits: self_target_storm },
     Rule { cause: Cause::ClientStorm, explains: STORM, fits: client_storm },
+    Rule { cause: Cause::SelfTarget, explains: ASKED, fits: self_target },
+    Rule { cause: Cause::ClientStorm, explains: ASKED, fits: client_refused },
     Rule {
         cause: Cause::OrphanFlood,
         explains: &[Step::Memory, Step::Slab, Step::Sockets, Step::TcpMemory],
@@ -79,6 +84,11 @@ fn holder(census: &Census) -> Option<(&Peer, f64)> {
     (first.sockets >= marks::CLIENT_LEAST && part >= marks::CLIENT.warning).then_some((first, part))
 }
 
+/// Those that cost something.
+fn self_target_storm(case: &Case<'_>) -> Option<Told> {
+    self_target(case).filter(|told| told.verdict == Verdict::Critical)
+}
+
 fn self_target(case: &Case<'_>) -> Option<Told> {
     let evidence = case.evidence;
     let census = evidence.census.as_ref();
@@ -122,8 +132,10 @@ fn self_target(case: &Case<'_>) -> Option<Told> {
     }
     if let Some(client) = refused {
         let address = harmless(&client.address, 64);
-        figures
-            .push(format!("the gateway refuses {:.0} such requests a minute of {address}", client.refusals_per_minute));
+        figures.push(format!(
+            "the gateway refuses {} such requests a minute of {address}",
+            whole(client.refusals_per_minute)
+        ));
     }
     figures.extend(chain(case));
     let client = asker
@@ -133,10 +145,13 @@ fn self_target(case: &Case<'_>) -> Option<Told> {
     let request = asker
         .map(|asker| harmless(&asker.request, REQUEST))
         .or_else(|| refused.and_then(|client| Some(harmless(client.sample.as_deref()?, REQUEST))));
-    let storms = evidence.heard.as_ref().is_some_and(|heard| !heard.stormers.is_empty());
+    let is_heard = evidence.heard.as_ref().is_some_and(|heard| {
+        !heard.stormers.is_empty() || heard.said.iter().any(|said| said.verdict == Verdict::Critical)
+    });
     // A gateway that refuses them has them in hand.
-    let verdict = if circle.is_some() || storms { Verdict::Critical } else { Verdict::Warning };
-    let who = client.map_or_else(|| "Clients".to_owned(), |client| client.to_string());
+    let verdict = if circle.is_some() || is_heard { Verdict::Critical } else { Verdict::Warning };
+    let who = client.map(|client| client.to_string()).or_else(|| Some(harmless(&refused?.address, 64)));
+    let who = who.unwrap_or_else(|| "Somebody".to_owned());
     let what = match circle {
         Some(_) => {
             format!("{who} asks the proxy for the proxy itself, and the proxy connects to itself, again and again.")
@@ -196,21 +211,6 @@ fn client_storm(case: &Case<'_>) -> Option<Told> {
         let told = told(Cause::ClientStorm, Verdict::Critical, what, figures, remedy);
         return Some(Told { client: Some(storm.client), request: Some(request), ..told });
     }
-    let refused = evidence.gateway.iter().flat_map(|gateway| &gateway.clients);
-    let mut refused = refused.filter(|client| marks::REFUSALS.of(client.refusals_per_minute) > Verdict::Ok);
-    if let Some(client) = refused.next() {
-        let address = harmless(&client.address, 64);
-        let outcome = harmless(client.outcome.as_deref().unwrap_or("refused"), 40);
-        let figures = vec![format!(
-            "the gateway refuses {:.0} requests a minute of {address} ({outcome})",
-            client.refusals_per_minute
-        )];
-        let what = format!("{address} tries again and again in vain.");
-        let parsed: Option<IpAddr> = client.address.parse().ok();
-        let request = client.sample.as_deref().map(|sample| harmless(sample, REQUEST));
-        let told = told(Cause::ClientStorm, Verdict::Warning, what, figures, remedies::client(parsed, None, true));
-        return Some(Told { client: parsed, request, ..told });
-    }
     let (client, part) = evidence.census.as_ref().and_then(holder)?;
     let mut figures = vec![format!(
         "{} holds {} to port {}: {} of all clients' sockets",
@@ -224,6 +224,23 @@ fn client_storm(case: &Case<'_>) -> Option<Told> {
     let remedy = remedies::client(Some(client.address), Some(client.port), false);
     let verdict = marks::CLIENT.of(part).min(case.verdict(Step::Clients));
     Some(Told { client: Some(client.address), ..told(Cause::ClientStorm, verdict, what, figures, remedy) })
+}
+
+/// By a gateway, which has them in hand.
+fn client_refused(case: &Case<'_>) -> Option<Told> {
+    let mut clients = case.evidence.gateway.iter().flat_map(|gateway| &gateway.clients);
+    let client = clients.find(|client| marks::REFUSALS.of(client.refusals_per_minute) > Verdict::Ok)?;
+    let address = harmless(&client.address, 64);
+    let outcome = harmless(client.outcome.as_deref().unwrap_or("refused"), 40);
+    let figures = vec![format!(
+        "the gateway refuses {} requests a minute of {address} ({outcome})",
+        whole(client.refusals_per_minute)
+    )];
+    let what = format!("{address} tries again and again in vain.");
+    let parsed: Option<IpAddr> = client.address.parse().ok();
+    let request = client.sample.as_deref().map(|sample| harmless(sample, REQUEST));
+    let told = told(Cause::ClientStorm, Verdict::Warning, what, figures, remedies::client(parsed, None, true));
+    Some(Told { client: parsed, request, ..told })
 }
 
 fn orphan_flood(case: &Case<'_>) -> Option<Told> {
@@ -246,7 +263,8 @@ fn orphan_flood(case: &Case<'_>) -> Option<Told> {
             .map(|aborts| format!("{} reset by the kernel because of it", rate(aborts, "connections"))),
     );
     let what = "Connections were closed whose clients have vanished, and the kernel keeps their last bytes.".to_owned();
-    (verdict > Verdict::Ok).then(|| told(Cause::OrphanFlood, verdict, what, figures, remedies::orphans(limit)))
+    (verdict > Verdict::Ok)
+        .then(|| told(Cause::OrphanFlood, verdict, what, figures, remedies::orphans(case.evidence, limit)))
 }
 
 fn socket_memory(case: &Case<'_>) -> Option<Told> {
@@ -257,7 +275,11 @@ fn socket_memory(case: &Case<'_>) -> Option<Told> {
     let mut figures = vec![format!("{} of socket objects, {} of the memory", bytes(tcp), percent(part))];
     figures.extend(owner.map(|(name, many)| format!("the most by {}: {}", harmless(name, 40), of(*many, "socket"))));
     figures.extend(chain(case));
-    let what = "Socket objects fill the kernel's memory, and no single client has most of them.".to_owned();
+    let whose = match &case.evidence.census {
+        Some(_) => "no single client has most of them",
+        None => "whose they are could not be seen",
+    };
+    let what = format!("Socket objects fill the kernel's memory, and {whose}.");
     (verdict > Verdict::Ok).then(|| told(Cause::SocketMemory, verdict, what, figures, remedies::socket_memory()))
 }
 
@@ -280,7 +302,13 @@ fn port_exhaustion(case: &Case<'_>) -> Option<Told> {
 
 fn tcp_memory(case: &Case<'_>) -> Option<Told> {
     case.is_bad(Step::TcpMemory).then(|| {
-        let what = "The buffers of sockets are at their limit: windows shrink for everybody.".to_owned();
+        let what = match case.verdict(Step::TcpMemory) {
+            Verdict::Critical => "The buffers of sockets are at their limit: windows shrink for everybody.",
+            Verdict::Warning | Verdict::Ok | Verdict::Unknown => {
+                "The buffers of sockets come near their limit, from which on windows shrink for everybody."
+            }
+        };
+        let what = what.to_owned();
         let remedy = remedies::tcp_memory(case.evidence);
         told(Cause::TcpMemory, case.verdict(Step::TcpMemory), what, case.figures(Step::TcpMemory), remedy)
     })
@@ -288,25 +316,38 @@ fn tcp_memory(case: &Case<'_>) -> Option<Told> {
 
 fn conntrack_full(case: &Case<'_>) -> Option<Told> {
     let limit = case.evidence.sysctl("net.netfilter.nf_conntrack_max")?;
-    case.is_bad(Step::Conntrack).then(|| {
-        let what =
-            "The table of connection tracking is full: new connections are dropped, whoever they are from.".to_owned();
-        let remedy = remedies::conntrack(case.evidence, limit);
-        told(Cause::ConntrackFull, case.verdict(Step::Conntrack), what, case.figures(Step::Conntrack), remedy)
-    })
+    let what = match marks::TRACKED.of(share(case.evidence.tracked?, limit)?) {
+        Verdict::Critical => {
+            "The table of connection tracking is full: new connections are dropped, whoever they are from."
+        }
+        Verdict::Warning => "The table of connection tracking is nearly full; beyond that new connections are dropped.",
+        // It may be slow, or drop a packet now and then, for other reasons: the step says so.
+        Verdict::Ok | Verdict::Unknown => return None,
+    };
+    let remedy = remedies::conntrack(case.evidence, limit);
+    let figures = case.figures(Step::Conntrack);
+    Some(told(Cause::ConntrackFull, case.verdict(Step::Conntrack), what.to_owned(), figures, remedy))
 }
 
 fn descriptors(case: &Case<'_>) -> Option<Told> {
     let finding = case.findings.iter().find(|finding| finding.step == Step::Descriptors)?;
     (finding.verdict > Verdict::Ok).then(|| {
-        let what = "A process has no descriptor left: it can neither accept nor connect.".to_owned();
+        let whole = case.evidence.files.and_then(|(open, limit)| share(open, limit));
+        let is_whole = whole.is_some_and(|part| marks::FILES.of(part) == finding.verdict);
+        let who = if is_whole { "The whole box" } else { "A process" };
+        let what = match finding.verdict {
+            Verdict::Critical => format!("{who} has no descriptor left: it can neither accept nor connect."),
+            Verdict::Warning | Verdict::Ok | Verdict::Unknown => {
+                format!("{who} has few descriptors left; without one it can neither accept nor connect.")
+            }
+        };
         told(Cause::Descriptors, finding.verdict, what, finding.evidence.clone(), finding.remedy.clone())
     })
 }
 
 fn accept_queue(case: &Case<'_>) -> Option<Told> {
     case.is_bad(Step::Queues).then(|| {
-        let what = "Connections are lost since a process does not accept them fast enough.".to_owned();
+        let what = "Connections wait, or are lost, since a process does not accept them fast enough.".to_owned();
         told(Cause::AcceptQueue, case.verdict(Step::Queues), what, case.figures(Step::Queues), remedies::accept_queue())
     })
 }
@@ -354,12 +395,9 @@ fn slow_disk(case: &Case<'_>) -> Option<Told> {
         evidence.change()?.disks().max_by(|(_, a, _), (_, b, _)| a.total_cmp(b)).map(|(name, _, _)| name.to_owned());
     let mut figures = case.figures(Step::Disk);
     figures.extend(case.figures(Step::Cpu).into_iter().take(1));
-    let what = match &name {
-        Some(name) => {
-            format!("The disk {} is too slow for what is asked of it; memory is not short.", harmless(name, 32))
-        }
-        None => "A disk is too slow for what is asked of it; memory is not short.".to_owned(),
-    };
+    let who = name.as_ref().map_or_else(|| "A disk".to_owned(), |name| format!("The disk {}", harmless(name, 32)));
+    let memory = if case.verdict(Step::Memory) == Verdict::Ok { "; memory is not short" } else { "" };
+    let what = format!("{who} is too slow for what is asked of it{memory}.");
     Some(told(Cause::SlowDisk, verdict, what, figures, remedies::disk(name.as_deref())))
 }
 

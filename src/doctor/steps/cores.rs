@@ -80,7 +80,7 @@ pub(super) fn cpu(evidence: &Evidence) -> Finding {
     }
     finding.means(
         "The cores have time left.",
-        "iowait: they wait for a disk, and memory that was taken from the page cache has to be read again; softirq: the network \
+        "user and system: programs have more to do than the cores can; iowait: they wait for a disk, and memory that was taken from the page cache has to be read again; softirq: the network \
          alone fills them; steal: the host of this virtual machine takes them away.",
     )
 }

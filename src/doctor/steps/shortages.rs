@@ -19,6 +19,12 @@ pub(super) fn descriptors(evidence: &Evidence) -> Finding {
             marks::FILES.of(part),
             format_args!("{} open of at most {} (fs.file-max)", of(open, "file"), most(limit)),
         );
+        if marks::FILES.of(part) > Verdict::Ok {
+            finding.advise(format_args!(
+                "`sysctl -w fs.file-max={}`, after a look at who opens them.",
+                limit.saturating_mul(2)
+            ));
+        }
     }
     let processes = evidence.processes.iter().flat_map(|processes| &processes.fullest);
     for process in processes.take(3) {
@@ -83,11 +89,11 @@ pub(super) fn queues(evidence: &Evidence) -> Finding {
         if let Some(listener) = longest {
             let part = limit.and_then(|limit| share(listener.waiting, limit)).unwrap_or(0.0);
             let few = listener.waiting < marks::WAITING_LEAST;
-            let bound = limit.map(|limit| format!(" of at most {}", count(limit))).unwrap_or_default();
+            let bound = limit.map(|limit| format!(" (somaxconn {})", count(limit))).unwrap_or_default();
             finding.saw(
                 if few { Verdict::Ok } else { marks::WAITING.of(part) },
                 format_args!(
-                    "{}; the longest queue: {}{bound} wait to be accepted at {}",
+                    "{}; the longest queue: {} wait to be accepted at {}{bound}",
                     of(census.listeners.len() as u64, "listening socket"),
                     count(listener.waiting),
                     listener.local

@@ -2,7 +2,7 @@
 
 use super::super::Verdict;
 use super::super::evidence::{Evidence, Gateway};
-use super::super::words::{harmless, percent, share};
+use super::super::words::{harmless, percent, share, whole};
 use super::{Finding, Step, marks};
 use crate::figures::{bytes, count, of};
 
@@ -54,7 +54,7 @@ fn by_gateway(finding: &mut Finding, gateway: &Gateway) {
         let sockets = client.sockets.map(|sockets| of(sockets, "socket"));
         let memory = client.kernel_bytes.map(|memory| format!("{} of kernel memory", bytes(memory)));
         let refused =
-            (client.refusals_per_minute >= 1.0).then(|| format!("{:.0} refused/min", client.refusals_per_minute));
+            (client.refusals_per_minute >= 1.0).then(|| format!("{} refused/min", whole(client.refusals_per_minute)));
         let why = client.why.as_ref().map(|why| harmless(why, REQUEST));
         let parts: Vec<String> = [sockets, memory, refused, why].into_iter().flatten().collect();
         finding.saw(
