@@ -313,6 +313,11 @@ fn what_a_capture_calls_critical_has_its_client() {
     evidence.heard = Some(Heard { askers: vec![asker], said: vec![said], ..Heard::default() });
     let diagnosis = diagnose(&evidence);
     assert!(show::text(&diagnosis).starts_with("CRITICAL  10.0.9.9 asks the proxy"), "{}", show::text(&diagnosis));
+    // Cores that are busy wait for no disk.
+    evidence.load = Some(Load { averages: [9.0; 3] });
+    evidence.now.cpu.as_mut().unwrap()[0] += 40_000;
+    let because = diagnose(&evidence).causes[0].evidence.join("\n");
+    assert!(!because.contains("iowait"), "{because}");
     let remedy = diagnosis.causes[0].remedy.join("\n");
     // The operator may sit behind that address, too.
     assert!(remedy.contains("`ss -tK dst 10.0.9.9 sport = :3128`"), "{remedy}");

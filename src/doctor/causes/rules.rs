@@ -183,6 +183,7 @@ fn chain(case: &Case<'_>) -> Option<String> {
     }
     if case.is_bad(Step::Cpu)
         && let Some(cpu) = change.and_then(|change| change.cpu())
+        && marks::IOWAIT.of(cpu.iowait) > Verdict::Ok
     {
         links.push(format!("iowait {}", percent(cpu.iowait)));
     }
