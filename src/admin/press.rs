@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use rustix::time::{ClockId, clock_gettime};
 
 use super::allowance::Allowance;
 use super::limits::{MAKING, MOST_MAKING};
@@ -28,21 +29,33 @@ impl<K: PartialEq> Press<K> {
 
     /// The document: a new one while the allowance lasts, then the last one. `None` if that is another's.
     pub(super) fn get(&self, key: K, make: impl FnOnce() -> Bytes) -> Option<Bytes> {
-        self.get_by(Instant::now, key, make)
+        self.get_by(Instant::now, worked, key, make)
     }
 
-    fn get_by(&self, clock: impl Fn() -> Instant, key: K, make: impl FnOnce() -> Bytes) -> Option<Bytes> {
+    /// `worked`: how long this thread has worked until now. On a busy machine making takes longer, and costs no more.
+    fn get_by(
+        &self,
+        clock: impl FnOnce() -> Instant,
+        worked: impl Fn() -> Duration,
+        key: K,
+        make: impl FnOnce() -> Bytes,
+    ) -> Option<Bytes> {
         let work = &mut *self.0.lock();
-        let begun = clock();
-        if !work.allowance.has(work.cost, begun) {
+        if !work.allowance.has(work.cost, clock()) {
             return work.last.as_ref().filter(|(last, _)| *last == key).map(|(_, document)| document.clone());
         }
+        let begun = worked();
         let document = make();
-        work.cost = clock().saturating_duration_since(begun).saturating_mul(MAKING);
+        work.cost = worked().saturating_sub(begun).saturating_mul(MAKING);
         work.allowance.spend(work.cost);
         work.last = Some((key, document.clone()));
         Some(document)
     }
+}
+
+/// What of the cores' time this thread has used.
+fn worked() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -56,7 +69,8 @@ mod tests {
 
     #[test]
     fn what_is_dear_is_made_once_and_given_often() {
-        let (press, now, made) = (Press::new(), Cell::new(Instant::now()), Cell::new(0));
+        let begun = Instant::now();
+        let (press, now, made) = (Press::new(), Cell::new(begun), Cell::new(0));
         let pass = |ms| now.set(now.get() + Duration::from_millis(ms));
         let get = |key| {
             let make = || {
@@ -65,7 +79,7 @@ mod tests {
                 pass(60);
                 Bytes::from(vec![made.get()])
             };
-            press.get_by(|| now.get(), key, make).map(|document| document[0])
+            press.get_by(|| now.get(), || now.get() - begun, key, make).map(|document| document[0])
         };
         assert_eq!(get(1), Some(1));
         // What is left is less than one of these takes: it is not made again, for whatever key.
@@ -86,7 +100,7 @@ mod tests {
         let (press, now) = (Press::new(), Instant::now());
         for n in 0..100_u8 {
             let document = Bytes::from(vec![n]);
-            assert_eq!(press.get_by(|| now, (), || document.clone()), Some(document));
+            assert_eq!(press.get_by(|| now, || Duration::ZERO, (), || document.clone()), Some(document));
         }
     }
 }

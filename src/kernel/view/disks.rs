@@ -23,7 +23,7 @@ pub struct Disk {
     pub path: PathBuf,
     /// Bytes that may still be written, without the reserve that root has.
     pub free: u64,
-    /// Its size in bytes.
+    /// Bytes that are written or may be, as df(1) counts: its size without what is kept back from us.
     pub total: u64,
 }
 
@@ -73,8 +73,10 @@ fn open(path: &Path) -> Result<(File, u64), String> {
     Ok((folder, device))
 }
 
-/// Free for everybody, and all. What has no blocks is no disk.
+/// Free for everybody, and that with what is used. What has no blocks is no disk.
 pub(super) fn bytes(room: &StatVfs) -> Option<(u64, u64)> {
-    let total = room.f_blocks.checked_mul(room.f_frsize).filter(|total| *total > 0)?;
-    Some((room.f_bavail.checked_mul(room.f_frsize)?.min(total), total))
+    let used = room.f_blocks.saturating_sub(room.f_bfree);
+    let free = room.f_bavail.min(room.f_blocks);
+    let bytes = |blocks: u64| blocks.checked_mul(room.f_frsize);
+    Some((bytes(free)?, bytes(used.checked_add(free)?).filter(|total| *total > 0)?))
 }
