@@ -18,8 +18,10 @@ pub(super) const GOOD_RATE: u32 = 50;
 const GOOD_CONNECTIONS: usize = 32;
 /// Addresses that storm.
 pub(super) const STORMING: u8 = 20;
-/// Connections of each.
-pub(super) const EACH: usize = 16;
+/// Connections of all of them.
+pub(super) const CONNECTIONS: usize = 320;
+/// The worst of them has as many connections as three of the others: somebody must be found first.
+pub(super) const WORST: Ipv4Addr = Ipv4Addr::new(127, 1, 0, 1);
 /// How long the broken ones wait for an answer.
 pub(super) const IMPATIENCE: Duration = Duration::from_secs(1);
 /// The good ones are people.
@@ -85,8 +87,8 @@ pub(super) fn good(proxy: SocketAddr, origin: SocketAddr, duration: Duration) ->
 pub(super) fn storm(proxy: SocketAddr, duration: Duration) -> Plan {
     let class = Class {
         name: "storm".to_owned(),
-        sources: (1..=STORMING).map(|n| IpAddr::from(Ipv4Addr::new(127, 1, 0, n))).collect(),
-        connections: usize::from(STORMING) * EACH,
+        sources: (1..=STORMING).map(|n| Ipv4Addr::new(127, 1, 0, n)).chain([WORST; 2]).map(IpAddr::from).collect(),
+        connections: CONNECTIONS,
         patience: IMPATIENCE,
         exchange: get(&proxy.ip().to_string(), "/mmtls/00006a5e"),
         connection: Connection::New,

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 pub(crate) use table::{HEADER, Phase, Row, Story};
 
 use crate::config::Settings;
-use crate::config::settings::LadderMode;
+use crate::config::settings::GuardMode;
 use crate::gateway::Gateway;
 use crate::kernel::privilege::Privileges;
 use crate::outcome::{Form, Reason};
@@ -79,14 +79,18 @@ impl Demo {
         let Timetable { storm, guard, end } = self.timetable;
         format!(
             "Gateway {proxy}, origin {origin}: {rate} good requests a second go through the one to the other.\n\
-             After {storm} s, {addresses} clients with {each} connections each begin to ask the proxy for itself, and\n\
-             again as soon as they are refused. For {answered} s they are answered, then the guard is switched on.\n\
-             Dashboard: http://{admin}/ (it ends after {end} s, or on Ctrl-C)\n",
+             After {storm} s, {clients} clients with {connections} connections, {worst} with most of them, begin to ask the\n\
+             proxy for itself, and again as soon as they are refused. For {answered} s they are answered while the guard\n\
+             only observes, then it acts. It ends after {end} s, or on Ctrl-C. Meanwhile the same story is told by\n\
+             Dashboard: http://{admin}/ (figures for Prometheus: http://{admin}/metrics)\n\
+             Terminal:  floodgate top --admin http://{admin}\n\
+             Diagnosis: floodgate doctor --admin http://{admin}\n",
             proxy = self.gateway.listeners.first().map_or_else(String::new, ToString::to_string),
             origin = self.origin.address,
             rate = clients::GOOD_RATE,
-            addresses = clients::STORMING,
-            each = clients::EACH,
+            clients = clients::STORMING,
+            connections = clients::CONNECTIONS,
+            worst = clients::WORST,
             answered = guard - storm,
             admin = self.gateway.admin,
         )
@@ -107,7 +111,7 @@ impl Demo {
             self.phase = Phase::Answered;
         } else if self.seconds == self.timetable.guard {
             let mut settings = Settings::clone(&self.gateway.settings());
-            settings.guard.ladder = LadderMode::Auto;
+            settings.guard.mode = GuardMode::Enforce;
             self.gateway.reload(settings).map_err(io::Error::other)?;
             self.phase = Phase::Guarded;
         }
@@ -163,12 +167,12 @@ pub(crate) fn rights() -> &'static str {
     }
 }
 
-/// A gateway on ports of the kernel's choice that may reach the origin, answers every refusal, and has one worker, as the
-/// clients need a core too.
+/// A gateway on ports of the kernel's choice that may reach the origin, answers every refusal as it only observes, builds no
+/// fence, as there is none before loopback, and has one worker, as the clients need a core too.
 fn settings(origin: SocketAddr) -> io::Result<Settings> {
     let text = format!(
         "[[listener]]\naddress = '127.0.0.1:0'\n[admin]\naddress = '127.0.0.1:0'\ntoken-file = ''\n[runtime]\nworkers = 1\n\
-         [self]\nallow = ['{origin}']\n[guard]\nladder = 'answer'\n"
+         [self]\nallow = ['{origin}']\n[guard]\nmode = 'observe'\nfence = 'off'\n"
     );
     Settings::from_toml(&text).map_err(io::Error::other)
 }

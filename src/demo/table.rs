@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::guard::pressure::Level;
 use crate::load::{Glance, Outcome};
 
-use super::clients::{EACH, IMPATIENCE, STORMING};
+use super::clients::{CONNECTIONS, IMPATIENCE};
 
 /// The two lines above the rows.
 pub(crate) const HEADER: &str = concat!(
@@ -138,7 +138,7 @@ impl fmt::Display for Story {
         }
         let [before, after] = [answered, guarded].map(|chapter| rate(chapter.attempts, chapter.took));
         let [calm_p99, answered_p99, guarded_p99] = [calm, answered, guarded].map(|chapter| chapter.good().p99);
-        let (connections, seconds) = (u64::from(STORMING) * EACH as u64, IMPATIENCE.as_secs().max(1));
+        let (connections, seconds) = (CONNECTIONS as u64, IMPATIENCE.as_secs().max(1));
         let [held, dropped] = guarded.stalled;
         let how = if dropped >= held { "dropped" } else { "held" };
         writeln!(
@@ -155,8 +155,8 @@ impl fmt::Display for Story {
         )?;
         write!(
             f,
-            "Stalled refusals are {how}, so the storm is as fast as its own time-out: {STORMING} clients × {EACH} connections \
-             ÷ {seconds} s = {} attempts/s.",
+            "Stalled refusals are {how}, so the storm is as fast as its own time-out: {connections} connections ÷ {seconds} s = \
+             {} attempts/s.",
             connections / seconds,
         )
     }

@@ -27,8 +27,8 @@ export class Browser {
     await this.#browser?.close();
   }
 
-  /** Runs `test(page, context)` on the status page, and holds what it did against the rules of every page. */
-  async with(options, test) {
+  /** Runs `test(page, asked)` on the status page, and holds what it did against the rules of every page. */
+  async with({ url: home = this.#gateway.url, ...options }, test) {
     const context = await this.#browser.newContext({ locale: 'en-GB', viewport: { width: 1440, height: 900 }, ...options });
     try {
       const page = await context.newPage();
@@ -41,10 +41,10 @@ export class Browser {
       page.on('response', (answer) => {
         if (answer.status() >= 400 && !MAY_FAIL.test(answer.url())) complaints.push(`${answer.status()} ${answer.url()}`);
       });
-      await page.goto(this.#gateway.url);
+      await page.goto(home);
       await ready(page);
       await test(page, asked);
-      assert.deepEqual(asked.filter((url) => !url.startsWith(this.#gateway.url)), [], 'everything is asked of the gateway');
+      assert.deepEqual(asked.filter((url) => !url.startsWith(home)), [], 'everything is asked of the gateway');
       assert.deepEqual(complaints, [], 'the console is silent');
     } finally {
       await context.close();

@@ -78,13 +78,43 @@ export async function origin() {
   return { server, authority: `${OURS}:${server.address().port}` };
 }
 
+/** Somebody who is told of alarms: `told` are the messages. */
+export async function listener() {
+  const told = [];
+  const server = http.createServer(async (question, answer) => {
+    let body = '';
+    for await (const chunk of question.setEncoding('utf8')) body += chunk;
+    told.push(JSON.parse(body));
+    answer.end();
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  server.unref();
+  return { server, told, url: `http://127.0.0.1:${server.address().port}/` };
+}
+
+/** `floodgate demo`, and where its page is. */
+export async function demo(seconds) {
+  const child = spawn(process.env.FLOODGATE, ['demo', '--seconds', String(seconds)], { stdio: ['ignore', 'pipe', 'inherit'] });
+  let said = '';
+  child.stdout.setEncoding('utf8').on('data', (chunk) => { said += chunk; });
+  const [, url] = await until('the demonstration says where its page is', () => /Dashboard: (http:\S+)/.exec(said));
+  return {
+    url,
+    async stop() {
+      if (child.exitCode !== null) return;
+      child.kill('SIGINT');
+      await once(child, 'exit');
+    },
+  };
+}
+
 export class Gateway {
   #folder;
   #process = null;
   said = '';
 
-  async prepare(origins) {
-    this.#folder = await mkdtemp(join(tmpdir(), 'floodgate-page-'));
+  async prepare(origins, hook) {
+    this.#folder = process.env.FLOODGATE_STATE ?? await mkdtemp(join(tmpdir(), 'floodgate-page-'));
     [this.port, this.adminPort] = [await freePort(), await freePort()];
     this.url = `http://127.0.0.1:${this.adminPort}/`;
     await writeFile(this.#path('floodgate.toml'), `
@@ -97,6 +127,10 @@ export class Gateway {
       allow = [${origins.map((authority) => `"${authority}"`).join(', ')}]
       [clients]
       allow = ["127.0.0.0/8", "198.18.0.0/15"]
+      [[alarm.webhook]]
+      kind = "json"
+      url = "${hook}"
+      plain-http = true
     `);
   }
 
@@ -106,7 +140,8 @@ export class Gateway {
 
   async start() {
     const args = ['run', '--config', this.#path('floodgate.toml')];
-    this.#process = spawn(process.env.FLOODGATE, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const env = { ...process.env, STATE_DIRECTORY: this.#folder };
+    this.#process = spawn(process.env.FLOODGATE, args, { stdio: ['ignore', 'pipe', 'pipe'], env });
     for (const stream of [this.#process.stdout, this.#process.stderr]) {
       stream.on('data', (chunk) => { this.said = (this.said + chunk).slice(-4_000); });
     }
@@ -125,7 +160,8 @@ export class Gateway {
 
   async end() {
     await this.stop();
-    await rm(this.#folder, { recursive: true, force: true });
+    // What was given to us goes with the network.
+    if (!process.env.FLOODGATE_STATE) await rm(this.#folder, { recursive: true, force: true });
   }
 
   async token() {

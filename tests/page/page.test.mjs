@@ -7,17 +7,20 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 
 import { Browser, ready, text } from './browser.mjs';
-import { Gateway, Network, OURS, ask, canFence, client, origin, storm, until } from './gateway.mjs';
+import { Gateway, Network, OURS, ask, canFence, client, demo, listener, origin, storm, until } from './gateway.mjs';
+import { agree, everybody } from './story.mjs';
 
 const AXE = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const [network, gateway, browser] = [new Network(), new Gateway(), new Browser()];
 let server;
+let hook;
 let running = null;
 
 before(async () => {
   await network.make();
   server = await origin();
-  await gateway.prepare([server.authority]);
+  hook = await listener();
+  await gateway.prepare([server.authority], hook.url);
   await gateway.start();
   await browser.start(gateway);
 });
@@ -27,6 +30,7 @@ after(async () => {
   await browser.end();
   await gateway.end();
   server?.server.close();
+  hook?.server.close();
   network.end();
 });
 
@@ -142,6 +146,48 @@ test('a client that is fenced is let in with the token, by keyboard', { skip: al
       assert.ok((await text(page, '#release-note')).includes(address));
       const kept = await page.evaluate(() => [document.getElementById('token').value, JSON.stringify(localStorage)].join(' '));
       assert.ok(!kept.includes(await gateway.token()), 'the token is kept for the session alone');
+    });
+  } finally {
+    await flood.stop();
+  }
+});
+
+test('the demonstration is one story, whoever tells it', async () => {
+  const shown = await demo(120);
+  try {
+    await browser.with({ url: shown.url }, async (page) => {
+      const status = async () => (await fetch(`${shown.url}api/v1/status`)).json();
+      await until('the guard acts, and there is an alarm', async () => {
+        const { clients, alarms } = await status();
+        return clients[0]?.step === 'stall' && alarms.some(({ subject }) => subject === clients[0].address);
+      });
+      agree(await everybody(page, shown.url));
+    });
+  } finally {
+    await shown.stop();
+  }
+});
+
+test('a fence is one story, whoever tells it', { skip: alone }, async () => {
+  const address = client(22);
+  const flood = storm(network, gateway, [address], 180);
+  try {
+    await browser.with({}, async (page) => {
+      await page.locator(`#fences-table button[data-address="${address}"]`).waitFor({ timeout: 60_000 });
+      const { who, alarm } = agree(await everybody(page, gateway.url));
+      assert.equal(who, address);
+      // What was sent, in both languages, is what stands.
+      const message = (id) => hook.told.findLast((one) => one.alarm === id && one.subject === address && one.stage === 'firing');
+      await until('it is told', () => message('client_fenced'));
+      const [sent, fenced] = [message('self_target_storm'), message('client_fenced')];
+      assert.deepEqual([sent.severity, sent.sample.request_line], [alarm.severity, alarm.sample.request_line]);
+      assert.ok(sent.count > 0 && sent.count <= alarm.count, `${sent.count} of ${alarm.count}`);
+      for (const language of ['en', 'zh']) {
+        const frame = (title) => title.replaceAll(/[\d,.]+/g, '#');
+        assert.equal(frame(sent.title[language]), frame(alarm.title[language]));
+        assert.deepEqual(sent.steps[language], alarm.steps[language]);
+      }
+      assert.deepEqual([fenced.values.client, fenced.values.reason], [address, 'self_target']);
     });
   } finally {
     await flood.stop();

@@ -122,7 +122,7 @@ class Chart {
     };
     const line = (_, i) => ({ stroke: () => colour(`line-${i + 1}`), width: 1.5, points: { show: false }, spanGaps: false });
     const options = {
-      width: this.#canvas.clientWidth, height: HEIGHT, padding: [8, 8, 0, 0],
+      width: this.#canvas.clientWidth, height: HEIGHT, padding: [8, 28, 0, 0],
       legend: { show: false },
       cursor: { sync: { key: 'past' }, y: false, drag: { x: false, y: false }, points: { size: 6 } },
       scales: {

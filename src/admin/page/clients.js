@@ -33,6 +33,13 @@ const columns = [
   { name: 'client.why', kind: 'why', cell: (row) => why(row.why) },
 ];
 
+/** What each may have: the limits of the columns. */
+function limits({ guard }) {
+  const [open, arrivals, requests] = ['client_connections', 'client_connection_rate', 'client_request_rate']
+    .map((name) => count(guard.limits[name]?.limit));
+  return t('clients.limits', { open, arrivals, requests });
+}
+
 /** The table of clients. */
 export class Clients {
   #table;
@@ -56,7 +63,7 @@ export class Clients {
       ? t('clients.shown', { shown: count(status.clients.length), tracked: count(used), limit: count(limit) })
       : t('clients.none');
     const unmeasured = status.clients.some((row) => !present(row.kernel_bytes));
-    const text = unmeasured ? `${told} ${t('clients.memory')}` : told;
+    const text = [told, status.clients.length && limits(status), unmeasured && t('clients.memory')].filter(Boolean).join(' ');
     if (this.#note.textContent !== text) this.#note.textContent = text;
   }
 

@@ -3,7 +3,7 @@
 
 import { ABSENT, clock, count, span } from '/format.js';
 import { Table } from '/tables.js';
-import { label, t } from '/words.js';
+import { label, t, why } from '/words.js';
 
 const KEY = 'floodgate.token';
 const SHOWN = 64;
@@ -67,7 +67,7 @@ export class Fences {
     this.#table.show(fences.slice(0, SHOWN));
     const off = this.#isOff();
     const more = fences.length > SHOWN ? t('fences.more', { count: count(fences.length - SHOWN) }) : '';
-    const text = fences.length === 0 ? t('fences.none') : off ? t('fence.off', { why: this.#changes }) : more;
+    const text = fences.length === 0 ? t('fences.none') : off ? t('fence.off', { why: why(this.#changes) }) : more;
     const note = element('fences-note');
     if (note.textContent !== text) note.textContent = text;
     element('fences-table').hidden = fences.length === 0;

@@ -27,7 +27,7 @@ export function bytes(n) {
 }
 
 export function percent(share) {
-  return isAbsent(share) ? ABSENT : `${Math.round(share * 100)} %`;
+  return isAbsent(share) ? ABSENT : t('percent', { value: Math.round(share * 100) });
 }
 
 export const perSecond = (n) => (isAbsent(n) ? ABSENT : t('per.second', { value: count(n) }));

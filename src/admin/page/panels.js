@@ -3,7 +3,7 @@
 
 import { ABSENT, bytes, bytesPerSecond, count, latency, percent, perSecond, span } from '/format.js';
 import { Table, paint, toneOf } from '/tables.js';
-import { label, t } from '/words.js';
+import { label, t, why } from '/words.js';
 
 const element = (id) => document.getElementById(id);
 const present = (n) => n !== null && n !== undefined;
@@ -53,12 +53,24 @@ export function verdict(status) {
   document.body.dataset.level = level;
   paint(element('level'), { text: t(`level.${level}`), note: t('level.of', { level: count(level) }), tone: `level-${level}` });
   paint(element('does'), t(`level.does.${level}`));
+  paint(element('trouble'), trouble(status));
   paint(element('driver'), driver
     ? { text: t('driver', { signal: label('signal', driver), used: percent(used) }), share: used }
     : t('driver.none'));
   paint(element('forecast'), forecast
     ? { text: t('forecast', { signal: label('signal', forecast.signal), time: span(forecast.seconds) }), tone: 'level-2' }
     : t('forecast.none'));
+}
+
+/** Who is worst of those that the guard acts on, and how many they are: a storm is one without any pressure, too. */
+function trouble({ clients, fences, guard }) {
+  const offends = ({ step, why: told }) => step !== 'answer' || told?.startsWith('would be');
+  const all = clients.filter(offends);
+  if (all.length === 0) return t('trouble.none');
+  const [worst] = all;
+  const who = { address: worst.address, why: why(worst.why), count: count(all.length - 1) };
+  const acts = fences.length > 0 || guard.mode === 'enforce';
+  return { text: t(all.length > 1 ? 'trouble.many' : 'trouble.one', who), tone: acts ? 'level-2' : 'level-3' };
 }
 
 /** Refusals a second, whatever became of them. */
@@ -111,10 +123,19 @@ const MADE_OF = {
   listen_overflows: 'events', psi_memory: 'psi_memory', psi_cpu: 'psi_cpu',
 };
 
+/** How the guard makes signals of what is measured (src/guard/pressure/signals), read backwards: the most that such a signal
+    can be, lost handshakes a second that are all of it, and a delay on a logarithmic scale. In seconds. */
+const [HALF, NEARLY, LOST] = [0.6, 0.85, 240];
+const delay = (signal) => 0.02 * 5 ** ((signal - 0.5) / 0.2);
+
 function boxRows(status) {
   const { kernel: k, pressure, guard, traffic } = status;
   const { used, limit } = slab(status);
   const handshakes = k && ['request_sock_TCP', 'request_sock_TCPv6'].map((cache) => k.slab[cache]?.objects).filter(present);
+  const waiting = handshakes?.length ? handshakes.reduce((a, b) => a + b, 0) : null;
+  const share = (name) => pressure.signals[name];
+  /** Of what the status tells the signal alone. */
+  const measured = (name, write, most) => (present(share(name)) ? [write(share(name)), most] : []);
   const of = (number, most, write, what, whatLimits) =>
     [known(number, write, status, what), known(most, write, status, whatLimits)];
   const values = {
@@ -122,8 +143,12 @@ function boxRows(status) {
     tcp_memory: of(k?.tcp_memory.bytes, k?.tcp_memory.high, bytes, 'sockets', 'tcp_mem'),
     orphans: of(k?.sockets.orphan, k?.orphan_limit, count, 'sockets', 'orphan_limit'),
     time_wait: of(k?.sockets.time_wait, k?.time_wait_limit, count, 'sockets', 'time_wait_limit'),
-    request_sockets: [known(handshakes?.length ? handshakes.reduce((a, b) => a + b, 0) : null, count, status, 'slab')],
-    listen_overflows: [known(k?.events.listen_overflows, count, status, 'events')],
+    request_sockets: of(waiting, share('request_sockets') > 0 ? waiting * HALF / share('request_sockets') : null, count, 'slab'),
+    listen_overflows: measured('listen_overflows', (n) => perSecond(n * LOST / NEARLY), perSecond(LOST)),
+    ports: measured('ports', (n) => percent(n / HALF), percent(1)),
+    accept_delay: measured('accept_delay', (n) => (n > 0 ? latency(delay(n)) : `< ${latency(delay(0))}`), latency(delay(1))),
+    psi_memory: of(k?.stall?.memory, 0.5, percent, 'psi_memory'),
+    psi_cpu: of(k?.stall?.cpu, 1, percent, 'psi_cpu'),
     descriptors: of(k?.descriptors.open, k?.descriptors.limit, count),
     connections: of(traffic.connections.open, guard.limits.connections?.limit, count),
   };
@@ -204,7 +229,8 @@ function trafficRows(status, past) {
     row('traffic.upstreams', count(traffic.upstreams.open), t('no.limit')),
     row('traffic.idle', count(traffic.upstreams.idle), t('of', { limit: limit('idle_upstreams') })),
     moved('from_client'), moved('to_client'), moved('to_upstream'), moved('from_upstream'),
-    row('traffic.p50', time('request_p50_s')), row('traffic.p99', time('request_p99_s')), row('traffic.connect', time('connect_p99_s')),
+    row('traffic.p50', time('request_p50_s')), row('traffic.p99', time('request_p99_s')),
+    row('traffic.connect', time('connect_p99_s')),
     ...(log.on ? [row('traffic.log', { text: count(log.dropped), tone: log.dropped ? 'level-2' : '' },
       t('traffic.written', { count: count(log.written) }))] : []),
     ...(traffic.accept_errors ? [row('traffic.accepts', { text: count(traffic.accept_errors), tone: 'level-2' })] : []),
@@ -217,7 +243,7 @@ function machineRows(status) {
   if (!k) return [];
   const row = (name, value, write, what, limit = '') => ({ name, value: known(value, write, status, what), limit });
   const { cpu, memory, stall, conntrack, disks = [] } = k;
-  const most = (all, write) => (present(all) ? t('of', { limit: write(all) }) : '');
+  const most = (all, write) => (present(all) ? write(all) : '');
   const cores = (name, value) => row(name, value, percent, 'cpu', percent(1));
   const stalled = (name) => row(`machine.stall.${name}`, stall?.[name], percent, `psi_${name}`, percent(1));
   return [
@@ -257,7 +283,7 @@ function guardRows({ guard: g }) {
     row('guard.budget', `${bytes(g.holds.bytes)} ${t('of', { limit: bytes(g.holds.budget) })}`),
     row('guard.spent', count(g.holds.turned_away)),
     ...(g.mode === 'observe' ? [row('guard.observed', `${count(g.observed.stalls)}, ${count(g.observed.fences)}`)] : []),
-    row('guard.changes', g.changes),
+    row('guard.changes', why(g.changes)),
   ];
 }
 
@@ -283,7 +309,7 @@ export class Panels {
     table('traffic-table', trafficColumns);
     table('guard-table', [
       { name: 'guard', cell: (row) => t(row.name) },
-      { name: 'box.value', cell: (row) => row.value },
+      { name: 'traffic.now', cell: (row) => row.value },
     ], (row) => row.id ?? row.name);
     table('limits-table', [
       { name: 'limit.name', cell: (row) => label('limit', row.name) },

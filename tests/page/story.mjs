@@ -1,0 +1,112 @@
+// The same moment as everybody tells it: the status, the page, doctor, the alarm, the metrics. What grows meanwhile is between two
+// statuses, one asked for before and one after all the others.
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { text } from './browser.mjs';
+import { until } from './gateway.mjs';
+
+const json = async (url) => (await fetch(url)).json();
+/** `1,812`, `1,812/s`, `level 1`: the number in it. */
+const number = (told) => Number(/[\d.,]+/.exec(told)[0].replaceAll(',', ''));
+
+async function doctor(admin) {
+  const child = spawn(process.env.FLOODGATE, ['doctor', '--json', '--admin', admin], { stdio: ['ignore', 'pipe', 'inherit'] });
+  let told = '';
+  for await (const chunk of child.stdout.setEncoding('utf8')) told += chunk;
+  return JSON.parse(told);
+}
+
+/** Of the metrics: the sum of all that begin so. */
+const sum = (metrics, start) => metrics.split('\n').filter((line) => line.startsWith(start))
+  .reduce((all, line) => all + Number(line.split(' ').at(-1)), 0);
+
+/** What the page shows, read in one go between two of its frames. */
+const shown = (page) => page.evaluate(() => {
+  const told = (selector) => document.querySelector(selector)?.innerText ?? '';
+  const cells = (line) => [...line.cells].map((cell) => cell.innerText.trim());
+  const refused = [...document.querySelectorAll('#traffic-table tbody tr')].map(cells).find(([name]) => name === 'refused');
+  return {
+    level: told('#level'), trouble: told('#trouble'), worst: cells(document.querySelector('#clients-table tbody tr')),
+    refused: refused[2], fenced: told('#tile-fenced .value'), fences: [...document.querySelectorAll('#fences-table tbody th')]
+      .map((cell) => cell.innerText), alarms: told('#alarms-list'), count: told('#alarms-note'),
+  };
+});
+
+/** Everybody's account of now. */
+export async function everybody(page, url) {
+  const life = () => text(page, '#gateway');
+  const before = await json(`${url}api/v1/status`);
+  // What the page shows is from after that: with the second event from now on.
+  for (let changes = 0, seen = await life(); changes < 2; changes += 1) {
+    await until('the next second', async () => await life() !== seen);
+    seen = await life();
+  }
+  const [told, metrics, diagnosis] = [
+    await shown(page), await (await fetch(`${url}metrics`)).text(), await doctor(url),
+  ];
+  return { before, after: await json(`${url}api/v1/status`), page: told, metrics, doctor: diagnosis };
+}
+
+/** That it is one story: who, what, how often, how bad, who is kept out. `exact`: what must not differ between two readings. */
+export function agree({ before, after, page, metrics, doctor: diagnosis }) {
+  const [first, last] = [before, after].map(({ clients }) => clients[0]);
+  const who = first.address;
+  assert.equal(last.address, who, 'who is worst stays so meanwhile');
+  const within = (what, n, low, high) => assert.ok(low <= n && n <= high, `${what}: ${n} is not from ${low} to ${high}`);
+  const both = (what, n, read) => {
+    const [one, other] = [read(before), read(after)];
+    within(what, n, Math.min(one, other), Math.max(one, other));
+  };
+
+  // Who, and what it does.
+  assert.equal(page.worst[0], who, 'the page lists it first');
+  assert.ok(page.trouble.startsWith(`${who}: `), `the page names it first: ${page.trouble}`);
+  const cause = diagnosis.cause.find((one) => one.client === who);
+  assert.equal(cause?.cause, 'self_target', JSON.stringify(diagnosis.cause));
+  assert.deepEqual([first.outcome, cause.request], ['self_target', first.sample]);
+  assert.match(page.worst.at(-1), /requests that name this proxy/);
+
+  // How often: of all clients, and of this one.
+  const all = ({ traffic }) => Object.values(traffic.refusals).reduce((a, b) => a + b, 0);
+  const itself = ({ traffic }) => traffic.refusals.self_target;
+  both('refusals on the page', number(page.refused), all);
+  both('refusals in the metrics', sum(metrics, 'floodgate_refusals_total{'), all);
+  both('of these self-target', sum(metrics, 'floodgate_refusals_total{reason="self_target"'), itself);
+  const step = diagnosis.steps.find((one) => one.step === 'clients').evidence;
+  const line = step.find((evidence) => evidence.startsWith(`${who}: `));
+  // A sliding minute both falls and rises between the readings.
+  const minute = [first, last].map((row) => row.refusals_per_minute);
+  const [low, high] = [Math.min(...minute) * 0.9 - 1, Math.max(...minute) * 1.1 + 1];
+  within('of its minute, on the page', number(page.worst[7]), low, high);
+  within('of its minute, to doctor', number(/([\d,]+) refused\/min/.exec(line)[1]), low, high);
+  within('of its minute, to doctor as the cause', number(/([\d,]+) such requests a minute/.exec(cause.evidence.join('; '))[1]), low, high);
+
+  // How bad, and who is kept out.
+  const levels = new Set([before, after].map(({ pressure }) => pressure.level));
+  const gateway = step.find((evidence) => evidence.startsWith('floodgate '));
+  for (const [where, level] of [
+    ['the page', number(/level \d/.exec(page.level)[0])], ['the metrics', sum(metrics, 'floodgate_pressure_level ')],
+    ['doctor', number(/level \d/.exec(gateway)[0])],
+  ]) assert.ok(levels.has(level), `level ${level} of ${where} is none of ${[...levels]}`);
+  const fences = (status) => status.fences.map(({ address }) => address);
+  assert.deepEqual(fences(after), fences(before), 'the fences stay so meanwhile');
+  assert.deepEqual(page.fences, fences(before));
+  const kept = [number(page.fenced), sum(metrics, 'floodgate_fences_active '), number(/[\d,]+ clients? fenced/.exec(gateway)[0])];
+  assert.deepEqual(kept, kept.map(() => before.fences.length), 'fenced: on the page, in the metrics, to doctor');
+
+  // The alarm of it.
+  const of = ({ alarms }) => alarms.find((one) => one.id === 'self_target_storm' && one.subject === who);
+  const [begun, gone] = [before, after].map(of);
+  assert.ok(begun && gone, `there is an alarm of ${who}`);
+  const told = new RegExp(`${who.replaceAll('.', '\\.')} asks the proxy for the proxy itself, [\\d.,]+ times a second[^]*?· ([\\d,]+) times`);
+  within('the alarm on the page', number(told.exec(page.alarms)?.[1] ?? ''), begun.count, gone.count);
+  assert.equal(begun.sample.request_line, first.sample);
+  // Not more than the client has been refused, and all of the storm.
+  for (const [alarm, row] of [[begun, first], [gone, last]]) {
+    within('the alarm against the client', alarm.count, row.refusals.self_target * 0.9, row.refusals.self_target + 1);
+  }
+  both('alarms on the page', number(page.count), ({ alarms }) => alarms.length);
+  both('alarms in the metrics', sum(metrics, 'floodgate_alarms_firing{'), ({ alarms }) => alarms.length);
+  return { who, alarm: gone };
+}
