@@ -12,6 +12,9 @@ import { LANGUAGES, language, preferred, speak, t } from '/words.js';
 
 /** What a status does not say of its second comes with the gateway's memory of the last 15 minutes, asked for this often, in s. */
 const REMEMBER = 5;
+/** When this page was last loaded anew for another version of the gateway, and how long it then stays, in s. */
+const RENEWED = 'floodgate.renewed';
+const RENEW = 60;
 const element = (id) => document.getElementById(id);
 const root = document.documentElement;
 
@@ -111,12 +114,24 @@ async function remember() {
   draw();
 }
 
+/** A gateway of another version has a page of its own, which loses nothing; but two that take turns are not followed. */
+function renewed(fresh) {
+  if (!status || status.gateway.version === fresh.gateway.version || document.querySelector('dialog[open]')) return false;
+  if (here() - Number(sessionStorage.getItem(RENEWED)) < RENEW) return false;
+  sessionStorage.setItem(RENEWED, here());
+  location.reload();
+  return true;
+}
+
 function arrived(fresh) {
+  if (renewed(fresh)) return;
   const at = here();
   [before, status] = [status, fresh];
   past.add(Math.floor(now()), values(fresh, before, at - arrivedAt));
   arrivedAt = at;
   if (at - asked > REMEMBER) remember();
+  // Also while nothing is drawn: a tab in the background has its title.
+  document.title = `${t(`level.${status.pressure.level}`)} – ${status.gateway.name}`;
   draw();
 }
 
@@ -146,11 +161,10 @@ function draw() {
 }
 
 function paintAll() {
-  const { gateway, pressure } = status;
+  const { gateway } = status;
   const listeners = gateway.listeners.join(', ');
   const life = gateway.draining ? t('draining') : t('uptime', { time: span(gateway.uptime_s) });
   element('gateway').textContent = `${gateway.version} · ${listeners} · ${life}`;
-  document.title = `${t(`level.${pressure.level}`)} – ${gateway.name}`;
   verdict(status);
   tiles(status, past);
   alarms(status);

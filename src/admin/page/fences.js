@@ -6,6 +6,7 @@ import { Table } from '/tables.js';
 import { label, t, why } from '/words.js';
 
 const KEY = 'floodgate.token';
+const WRITABLE = /^[\x21-\x7e]+$/;
 const SHOWN = 64;
 const element = (id) => document.getElementById(id);
 const present = (n) => n !== null && n !== undefined;
@@ -48,8 +49,11 @@ export class Fences {
     this.#table = new Table(element('fences-table'), all, { key: (row) => row.address });
     element('token-form').addEventListener('submit', (event) => {
       event.preventDefault();
-      sessionStorage.setItem(KEY, this.#field.value.trim());
+      const token = this.#field.value.trim();
       this.#dialog.close();
+      // Of what no header can carry nothing is kept: it would be in the way until the tab is closed.
+      if (WRITABLE.test(token)) sessionStorage.setItem(KEY, token);
+      else tell(t('fence.wrong'));
       this.#release(this.#waiting);
     });
     element('token-cancel').addEventListener('click', () => this.#dialog.close());

@@ -14,6 +14,9 @@ const sum = (...values) => {
   return known.length ? known.reduce((a, b) => a + b, 0) : null;
 };
 
+/** The gateway's memory may be some seconds behind what has arrived; more, and its clock was set. In s. */
+const SET_BACK = 30;
+
 /** Two statuses that arrive at once, after a pause of the browser, say nothing about a rate. In s. */
 const APART = 0.5;
 
@@ -121,6 +124,12 @@ export class Past {
 
   #moveTo(second) {
     const by = second - this.end;
+    // The gateway's clock was set back: what we have is of no time any more, and would be shown until it has caught up.
+    if (by < -SET_BACK) {
+      this.#columns.clear();
+      this.#last.clear();
+      this.end = second;
+    }
     if (by <= 0) return;
     this.end = second;
     for (const [name, column] of this.#columns) {

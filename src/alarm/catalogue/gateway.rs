@@ -79,7 +79,7 @@ pub(super) static DELIVERY: Row = Row {
     subject: Some("webhook"),
     placeholders: &["webhook", "why"],
     title: both("Alarms do not arrive at {webhook}", "告警无法送达 {webhook}"),
-    over: both("Alarms arrive at {webhook} again", "{webhook} 已恢复接收告警"),
+    over: both("Alarms arrive at {webhook} again", "{webhook} 已恢复送达"),
     compared: both("No message was accepted by a delivery, though there are some", "有告警待发送，但投递持续失败"),
     meaning: both(
         "The last attempt failed: {why}. Messages wait on the disk and are sent in their order as soon as it works \
@@ -89,7 +89,7 @@ pub(super) static DELIVERY: Row = Row {
     steps: &[
         both(
             "Try it: `floodgate alarm test` says for each delivery whether it was accepted.",
-            "测试：`floodgate alarm test` 会逐一报告每个接收端是否成功。",
+            "测试：`floodgate alarm test` 会逐一报告每个接收端是否送达。",
         ),
         both(
             "Certificate: is the clock right (`timedatectl`), are the roots there (`ls -l \

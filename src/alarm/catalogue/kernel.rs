@@ -74,7 +74,7 @@ pub(super) static SLAB: Row = Row {
         "Every connection costs the kernel some KB of objects (caches TCP, TCPv6, sock_inode_cache) that no sysctl \
          limits. Near {limit} they displace the page cache, the disk is read again and again, and the box stands \
          still. Time until then: {forecast}.",
-        "每条连接都要占用数 KB 内核对象（slab 中的 TCP、TCPv6、sock_inode_cache），且没有任何 sysctl 可以限制。接近 {limit} \
+        "每条连接都要占用数 KB 内核内存（slab 中的 TCP、TCPv6、sock_inode_cache 对象），且没有任何 sysctl 可以限制。接近 {limit} \
          时会挤占页缓存，磁盘被反复读取，整机卡死。按目前趋势，距离上限：{forecast}。",
     ),
     steps: &[
@@ -215,7 +215,7 @@ pub(super) static TIME_WAIT: Row = Row {
         both(
             "Towards clients: see on the status page who opens so many connections. floodgate itself closes without \
              TIME_WAIT from half of the limit on; if they still grow, they belong to another program (`ss -tnp`).",
-            "集中在客户端时：在状态页查看谁在频繁建立连接。超过上限的一半后，floodgate 自身关闭连接不再产生 TIME_WAIT；\
+            "集中在客户端时：在状态页查看谁在频繁新建连接。超过上限的一半后，floodgate 自身关闭连接不再产生 TIME_WAIT；\
              若仍在增长，则属于其他程序（`ss -tnp`）。",
         ),
     ],
@@ -379,7 +379,7 @@ pub(super) static CONNTRACK: Row = Row {
         "The kernel's firewall remembers every connection; of one whose client has vanished, for five days by default. \
          When the table is full, it drops each new connection to or through this box, yours too. Time until then: \
          {forecast}.",
-        "内核防火墙会记住每条连接；对端消失的连接默认要保留五天。表满之后，所有进出本机的新连接都会被丢弃，包括运维登录（SSH）。\
+        "内核防火墙会跟踪每条连接；客户端已消失的连接默认要保留五天。表满之后，所有进出本机的新连接都会被丢弃，包括运维登录（SSH）。\
          按目前趋势，距离占满：{forecast}。",
     ),
     steps: &[
@@ -394,7 +394,7 @@ pub(super) static CONNTRACK: Row = Row {
         both(
             "Forget the vanished after two hours: `sysctl -w net.netfilter.nf_conntrack_tcp_timeout_established=7440`. \
              What is in the table already keeps its time.",
-            "两小时后即清除失联连接：`sysctl -w net.netfilter.nf_conntrack_tcp_timeout_established=7440`。已在表中的条目仍按原时限。",
+            "两小时后即清除已失联的连接：`sysctl -w net.netfilter.nf_conntrack_tcp_timeout_established=7440`。已在表中的条目仍按原时限。",
         ),
     ],
 };

@@ -16,7 +16,7 @@ pub(super) static SELF_TARGET: Row = Row {
     placeholders: &["client", "rate"],
     title: both(
         "{client} asks the proxy for the proxy itself, {rate} times a second",
-        "{client} 反复通过代理请求代理自身，每秒 {rate} 次",
+        "{client} 反复经代理请求代理自身，每秒 {rate} 次",
     ),
     over: both("{client} no longer asks for the proxy itself", "{client} 已不再请求代理自身"),
     compared: both("Requests of one client that name this box reach {fire}", "单个客户端指向本机的请求达到{fire}"),
@@ -26,7 +26,7 @@ pub(super) static SELF_TARGET: Row = Row {
          of 2 GB have fallen over from it. The guard answers the first ones, then falls silent, and keeps the client \
          out in the kernel only if silence does not help. What else the client does goes on.",
         "该机器上的某个程序把代理当成了目标服务器：请求中写的是代理自己的地址，被拒绝后立即重试。若不加防护，每次重试都要消耗\
-         本机两条 TCP 连接，2 GB 内存的网关曾因此瘫痪。防护机制先正常拒绝，随后不再应答，仍无效时才在内核中封禁；\
+         本机两条 TCP 连接，2 GB 内存的网关曾因此瘫痪。防护机制先正常拒绝，随后静默（不再应答），仍无效时才在内核中封禁；\
          该客户端的其他流量不受影响。",
     ),
     steps: &[
@@ -78,7 +78,7 @@ pub(super) static RECONNECT: Row = Row {
          request that a proxy can read. `over_limit`: it wants more than one client may have. The guard answers the \
          first ones, then falls silent; its other requests are served.",
         "该机器上的某个程序被拒绝后立即重试。`malformed` 表示它发送的内容不是代理能识别的 HTTP 请求；`over_limit` \
-         表示超出了单个客户端的限额。防护机制先正常拒绝，随后不再应答；该客户端的其他请求照常处理。",
+         表示超出了单个客户端的限额。防护机制先正常拒绝，随后静默（不再应答）；该客户端的其他请求照常处理。",
     ),
     steps: &[
         both(
@@ -90,7 +90,7 @@ pub(super) static RECONNECT: Row = Row {
         both(
             "`malformed`: the program speaks TLS or SOCKS to an HTTP proxy, or is broken. Correct the type of its \
              proxy, or quit it. See what it sends: `timeout 10 tcpdump -ni any -A host {client}`.",
-            "`malformed`：该程序把 HTTP 代理当成 TLS 或 SOCKS 代理使用，或程序本身有缺陷。请更正其代理类型，或退出该程序。\
+            "`malformed`：该程序向 HTTP 代理发送了 TLS 或 SOCKS 协议，或程序本身有缺陷。请更正其代理类型，或退出该程序。\
              查看它发送的内容：`timeout 10 tcpdump -ni any -A host {client}`。",
         ),
         both(
@@ -119,7 +119,7 @@ pub(super) static FENCED: Row = Row {
         "It stormed on with {rate} connections a second though nobody answered it, and had got nothing else done for a \
          minute. Until {until} the kernel drops its new connections to the proxy, then a few pass as a trial. \
          Connections that stand go on, and nothing but the proxy is closed to it.",
-        "在不应答的情况下，它仍以每秒 {rate} 条连接持续冲击，且一分钟内没有任何正常流量。在 {until} 之前，内核会丢弃它到代理的\
+        "静默之后，它仍以每秒 {rate} 条新建连接持续冲击，且一分钟内没有任何正常流量。{until} 之前，内核会丢弃它到代理的\
          新连接，之后先试探性放行少量连接。已建立的连接不受影响，除代理端口外也不限制其他访问。",
     ),
     steps: &[
@@ -154,7 +154,7 @@ pub(super) static FENCE_USELESS: Row = Row {
           the fenced clients' connections may still arrive.",
     subject: None,
     placeholders: &["why"],
-    title: both("Clients storm, and cannot be kept out in the kernel", "存在连接冲击，但内核封禁不起作用"),
+    title: both("Clients storm, and cannot be kept out in the kernel", "客户端持续冲击，但内核封禁未生效"),
     over: both("Clients can be kept out in the kernel again", "内核封禁已恢复正常"),
     compared: both(
         "A fence cannot be built, or more than half of what it is to stop still arrives after five seconds",
@@ -163,7 +163,7 @@ pub(super) static FENCE_USELESS: Row = Row {
     meaning: both(
         "The guard wants to fence and cannot, or its fence misses: {why}. Storms are still answered with silence, but \
          each of their connections costs this box an accept and a read.",
-        "防护机制需要封禁但无法实施，或封禁没有拦住流量：{why}。冲击仍会被静默处理，但每条连接仍要耗费本机一次 accept 和一次读取。",
+        "防护机制需要封禁但无法实施，或封禁没有拦住流量：{why}。请求风暴仍会被静默处理，但每条连接仍要耗费本机一次 accept 和一次读取。",
     ),
     steps: &[
         both(

@@ -38,7 +38,7 @@ pub(super) static DNS_FAILURE: Row = Row {
             "The sure one fails, too: ask each server of `/etc/resolv.conf` or `upstream.dns-servers` by itself, \
              `dig @SERVER www.qq.com`; take out those that fail, then `systemctl reload floodgate`.",
             "后者也失败：对 `/etc/resolv.conf` 或 `upstream.dns-servers` 中的每台服务器单独查询 `dig @SERVER www.qq.com`，\
-             去掉失败的服务器，然后执行 `systemctl reload floodgate`。",
+             去掉查询失败的服务器，然后执行 `systemctl reload floodgate`。",
         ),
         both(
             "Only the one fails: find on the status page which client asks for it, and repair or quit its program.",
@@ -69,7 +69,7 @@ pub(super) static DNS_TIMEOUT: Row = Row {
     meaning: both(
         "The name servers are down, overloaded, or cannot be reached. Whatever is not in the cache fails with 504 \
          after {limit}; to users the internet is gone.",
-        "DNS 服务器宕机、过载或不可达。不在缓存中的域名都会在 {limit} 后返回 504，用户的感受就是断网。",
+        "DNS 服务器宕机、过载或不可达。不在缓存中的域名都会在 {limit} 后返回 504，对用户来说就是断网。",
     ),
     steps: &[
         both(
@@ -109,7 +109,7 @@ pub(super) static CONNECT_TIMEOUT: Row = Row {
     meaning: both(
         "Upstreams do not answer the handshake: they are down, or packets are lost on the way. A single address is its \
          owner's trouble; many at once are the uplink of this gateway.",
-        "上游没有响应握手：对方宕机，或报文在途中丢失。只有一个地址时是对方的问题；同时涉及多个地址，则是本网关的出口线路问题。",
+        "上游没有响应握手：对方宕机，或报文在沿途丢失。只有一个地址时是对方的问题；同时涉及多个地址，则是本网关的出口线路问题。",
     ),
     steps: &[
         both(
@@ -124,7 +124,7 @@ pub(super) static CONNECT_TIMEOUT: Row = Row {
         both(
             "One: `mtr -rwc 10 {address}` shows where packets end. Nothing is to be done here: after some failures it \
              is answered for from memory, which spares everybody the wait.",
-            "一个：用 `mtr -rwc 10 {address}` 查看中断位置。本机无需处理：连续失败后会由代理直接应答，不再让用户等待。",
+            "一个：用 `mtr -rwc 10 {address}` 查看中断位置。本机无需处理：连续失败后代理会直接返回错误，不再让用户等待。",
         ),
     ],
 };
@@ -149,7 +149,7 @@ pub(super) static RESPONSE_TIMEOUT: Row = Row {
          upstream.first-byte-timeout. It is overloaded or hangs; or a firewall on the \
          way lets the handshake pass and swallows what follows (then large requests fail and small ones do not: path \
          MTU).",
-        "上游接收了请求却迟迟不返回响应，客户端会继续等待，直到 upstream.first-byte-timeout：对方过载或卡死；也可能是途中的防火墙只放行握手、丢弃后续数据\
+        "上游接收了请求却迟迟不返回响应，客户端会继续等待，直到 upstream.first-byte-timeout：对方过载或卡死；也可能是沿途防火墙只放行握手、丢弃后续数据\
          （此时小请求正常、大请求失败，多为路径 MTU 问题）。",
     ),
     steps: &[
@@ -189,17 +189,17 @@ pub(super) static INVALID_RESPONSE: Row = Row {
          port of another protocol (TLS, SSH) was asked in plain HTTP, or a device on the way answers in the origin's \
          place.",
         "返回的内容不是 HTTP 响应，或含义不明确、不能转发，客户端得到 502。常见原因：用明文 HTTP 访问了其他协议的端口\
-         （TLS、SSH），或途中设备冒充源站应答。",
+         （TLS、SSH），或沿途设备冒充上游响应。",
     ),
     steps: &[
         both(
             "Read the first bytes of the answer in the sample: `\\x16\\x03` and `\\x15\\x03` are TLS, `SSH-` is SSH, \
              `HTTP/2` or `PRI` is HTTP/2.",
-            "查看样本中应答的前几个字节：`\\x16\\x03`、`\\x15\\x03` 是 TLS，`SSH-` 是 SSH，`HTTP/2` 或 `PRI` 是 HTTP/2。",
+            "查看样本中响应的前几个字节：`\\x16\\x03`、`\\x15\\x03` 是 TLS，`SSH-` 是 SSH，`HTTP/2` 或 `PRI` 是 HTTP/2。",
         ),
         both(
             "See it yourself: `curl -s --http0.9 -m 5 http://{upstream}/ | head -c 256 | xxd`.",
-            "亲自查看：`curl -s --http0.9 -m 5 http://{upstream}/ | head -c 256 | xxd`。",
+            "手工验证：`curl -s --http0.9 -m 5 http://{upstream}/ | head -c 256 | xxd`。",
         ),
         both(
             "Correct the address in the client's program (`https://` instead of `http://`, another port), or tell \

@@ -19,20 +19,20 @@ const UNKNOWN: &str = "–";
 const TEST_TITLE: Text = both("A test message of floodgate", "floodgate 测试消息");
 const TEST: Text = both(
     "If you read this, alarms of this gateway arrive here. Nothing is wrong, and nothing is to be done.",
-    "收到本消息说明该网关的告警可以送达。目前没有故障，无需处理。",
+    "收到本消息，说明该网关的告警可以送达此处。当前没有故障，无需处理。",
 );
 const RESOLVED: Text = both("Resolved", "已恢复");
 const TESTED: Text = both("Test", "测试");
 const GATEWAY: Text = both("Gateway", "网关");
 const FIRST: Text = both("First seen", "首次出现");
-const LAST: Text = both("Last seen", "最后出现");
+const LAST: Text = both("Last seen", "最近出现");
 const COUNT: Text = both("Count", "次数");
 const CLIENTS: Text = both("Clients", "客户端数");
 const WAITING: Text = both("Messages that wait", "待发告警");
 const CLIENT: Text = both("Client", "客户端");
 const UPSTREAM: Text = both("Upstream", "上游");
 const REQUEST: Text = both("Request", "请求");
-const ANSWER: Text = both("Answer", "应答");
+const ANSWER: Text = both("Answer", "响应");
 const STEPS: Text = both("What to do", "处理步骤");
 const MEANING: Text = both("What it means", "说明");
 

@@ -61,14 +61,14 @@ What to do:
     assert!(text.contains("\nWhat it means: A program on that machine"), "{text}");
     let text = page(&storm(), Language::Chinese, Style::Plain);
     let beginning = "\
-[警告] 10.115.20.21 反复通过代理请求代理自身，每秒 412 次
+[警告] 10.115.20.21 反复经代理请求代理自身，每秒 412 次
 网关：上海办公区-gw1
 首次出现：2020-09-13 20:26:40 +08:00
 次数：5 分钟内 1272 次
 客户端：10.115.20.21
 上游：10.115.5.2:80
 请求：GET http://10.115.5.2/mmtls/00006a5e HTTP/1.1
-应答：HTTP/1.1 404 Not Found\\x0D\\x0A
+响应：HTTP/1.1 404 Not Found\\x0D\\x0A
 处理步骤：
 1. 查看样本";
     assert!(text.starts_with(beginning), "{text}");
@@ -79,14 +79,14 @@ What to do:
 fn markdown_is_what_wecom_understands() {
     let text = page(&storm(), Language::Chinese, Style::Markdown);
     let beginning = "\
-<font color=\"warning\">[警告]</font> **10.115.20.21 反复通过代理请求代理自身，每秒 412 次**
+<font color=\"warning\">[警告]</font> **10.115.20.21 反复经代理请求代理自身，每秒 412 次**
 > 网关：上海办公区-gw1
 > 首次出现：2020-09-13 20:26:40 +08:00
 > 次数：5 分钟内 1272 次
 > 客户端：10.115.20.21
 > 上游：10.115.5.2:80
 > 请求：`GET http://10.115.5.2/mmtls/00006a5e HTTP/1.1`
-> 应答：`HTTP/1.1 404 Not Found\\x0D\\x0A`
+> 响应：`HTTP/1.1 404 Not Found\\x0D\\x0A`
 
 **处理步骤**：
 1. 查看样本";
@@ -109,7 +109,7 @@ fn the_end_and_a_test_have_words_of_their_own() {
     assert_eq!(
         page(&message, Language::Chinese, Style::Plain),
         "[测试] floodgate 测试消息\n网关：上海办公区-gw1\n首次出现：2020-09-13 20:26:40 +08:00\n\
-         收到本消息说明该网关的告警可以送达。目前没有故障，无需处理。"
+         收到本消息，说明该网关的告警可以送达此处。当前没有故障，无需处理。"
     );
 }
 
@@ -194,7 +194,7 @@ fn machines_get_every_part_by_its_name() {
             },
             "title": {
                 "en": "10.115.20.21 asks the proxy for the proxy itself, 412 times a second",
-                "zh": "10.115.20.21 反复通过代理请求代理自身，每秒 412 次",
+                "zh": "10.115.20.21 反复经代理请求代理自身，每秒 412 次",
             },
         })
     );
