@@ -168,11 +168,13 @@ pub(crate) fn rights() -> &'static str {
 }
 
 /// A gateway on ports of the kernel's choice that may reach the origin, answers every refusal as it only observes, builds no
-/// fence, as there is none before loopback, and has one worker, as the clients need a core too.
+/// fence, as there is none before loopback, and has one worker, as the clients need a core too. Its limits of rates are out of
+/// reach: the storm is refused for one reason.
 fn settings(origin: SocketAddr) -> io::Result<Settings> {
     let text = format!(
         "[[listener]]\naddress = '127.0.0.1:0'\n[admin]\naddress = '127.0.0.1:0'\ntoken-file = ''\n[runtime]\nworkers = 1\n\
-         [self]\nallow = ['{origin}']\n[guard]\nmode = 'observe'\nfence = 'off'\n"
+         [self]\nallow = ['{origin}']\n[guard]\nmode = 'observe'\nfence = 'off'\n\
+         [limits]\nclient-connection-rate = '100000/s, burst 100000'\nclient-request-rate = '100000/s, burst 100000'\n"
     );
     Settings::from_toml(&text).map_err(io::Error::other)
 }

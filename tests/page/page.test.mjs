@@ -137,6 +137,10 @@ test('a client that is fenced is let in with the token, by keyboard', { skip: al
       await button.focus();
       await page.keyboard.press('Enter');
       await page.locator('#token-dialog').waitFor();
+      // No header can carry it.
+      await page.keyboard.insertText('✓');
+      await page.keyboard.press('Enter');
+      await page.waitForFunction(() => document.getElementById('release-note').textContent && document.getElementById('token-dialog').open);
       await page.keyboard.type('not the token of it');
       await page.keyboard.press('Enter');
       await page.waitForFunction(() => document.getElementById('release-note').textContent && document.getElementById('token-dialog').open);
@@ -323,10 +327,13 @@ test('what is remembered and what arrives are one curve', async () => {
       const past = new Past();
       [[1_000, 1], [1_001, 2], [1_004, 5], [1_010, 6]].forEach(([second, a]) => past.add(second, { a, b: null }));
       past.merge({ end: 1_003, columns: { a: [7, null, 9] } });
-      return { end: past.end, a: past.get('a').slice(-12), b: past.get('b').every((value) => value === null), length: past.times().length };
+      const seen = { end: past.end, a: past.get('a').slice(-12), b: past.get('b').every((value) => value === null), length: past.times().length };
+      // A clock that is set back has no future.
+      past.add(500, { a: 9 });
+      return { ...seen, back: [past.end, ...past.get('a').slice(-2)] };
     });
     const a = [null, 1, 7, 5, 9, 5, null, null, null, null, null, 6];
-    assert.deepEqual(known, { end: 1_010, a, b: true, length: 900 });
+    assert.deepEqual(known, { end: 1_010, a, b: true, length: 900, back: [500, null, 9] });
   });
 });
 
@@ -342,7 +349,7 @@ test('an alarm says since when, how often and what to do, and what a stranger se
     // Beside the page's own: its next status takes them away.
     const seen = await page.evaluate(async (all) => {
       const { alarms } = await import('/alarms.js');
-      alarms({ alarms: all });
+      alarms({ alarms: [...all, { ...all[1], subject: '10.0.0.9', count: 7 }] });
       const list = document.getElementById('alarms-list');
       const items = [...list.children].map((item) => item.querySelector('.title').textContent);
       const made = list.querySelectorAll('img, script').length;
@@ -352,7 +359,7 @@ test('an alarm says since when, how often and what to do, and what a stranger se
     }, [other, alarm]);
     assert.deepEqual(seen.items, [`${hostile} storms`, 'Orphans'], 'the worst first');
     assert.deepEqual([seen.made, seen.steps, seen.left, seen.code], [0, 2, 0, undefined]);
-    for (const part of ['critical', '1,272 times in 5 min', 'since ', 'It asks for this box.', `request: ${hostile}`]) {
+    for (const part of ['critical', '1,272 times in 5 min', 'since ', 'It asks for this box.', `request: ${hostile}`, 'and 1 more', '7 times']) {
       assert.ok(seen.text.includes(part), `${part} in ${seen.text}`);
     }
   });
@@ -382,6 +389,26 @@ test('it finds the gateway again after a restart, and says meanwhile that the fi
     await linked(page);
     assert.ok(!await page.evaluate(() => document.body.classList.contains('stale')));
     await page.waitForFunction(() => /\b[0-9] s/.test(document.getElementById('gateway').innerText));
+  });
+});
+
+test('another version of the gateway brings its page with it, and two that take turns are not followed', async () => {
+  await browser.with({}, async (page) => {
+    let [versions, loads] = [0, 0];
+    await page.route('**/api/v1/events', (route) => route.abort());
+    await page.route('**/api/v1/status', async (route) => {
+      const answer = await route.fetch();
+      const status = await answer.json();
+      versions += 1;
+      status.gateway.version = `9.${versions}`;
+      await route.fulfill({ json: status });
+    });
+    page.on('load', () => { loads += 1; });
+    await page.reload();
+    await until('it is loaded anew', () => loads === 2);
+    const before = versions;
+    await until('there are more versions', () => versions >= before + 4);
+    assert.equal(loads, 2);
   });
 });
 

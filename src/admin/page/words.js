@@ -42,7 +42,7 @@ const TABLE = {
   'of.unknown': ['limit not known', '上限未知'],
   'of.ram': ['of {limit} (15 % of the memory)', '上限 {limit}（内存的 15%）'],
   'of.tcp_mem': ['of {high}; squeezed from {pressure}', '上限 {high}，超过 {pressure} 即收紧'],
-  'tile.slab': ['Socket objects in the kernel', '套接字对象（内核 slab）'],
+  'tile.slab': ['Socket objects in the kernel', '内核套接字对象'],
   'tile.buffers': ['Socket buffers', '套接字缓冲区'],
   'tile.orphans': ['Orphans', '孤儿套接字'],
   'tile.time_wait': ['TIME_WAIT', 'TIME_WAIT'],
