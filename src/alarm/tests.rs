@@ -68,7 +68,7 @@ fn an_hour_of_storm_is_told_in_a_few_messages_that_add_up() {
     assert_eq!(clients, "Clients: 50 (10.115.0.49 × 20,700, 10.115.0.48 × 20,400, 10.115.0.47 × 20,100, …)");
     assert_eq!(request, "Request: GET http://10.115.5.2/mmtls/ HTTP/1.1");
     let title = second.text(Language::Chinese, 4_096).lines().next().unwrap().to_owned();
-    assert_eq!(title, "[警告] 10.115.0.49 等 50 个客户端 反复通过代理请求代理自身，每秒 2,225 次");
+    assert_eq!(title, "[警告] 10.115.0.49 等 50 个客户端 反复经代理请求代理自身，每秒 2,225 次");
     // Its end is told when nothing has been seen for some seconds, and then no more.
     let (last, end) = told.last().unwrap();
     assert!((3_570..3_600).contains(last) && end.stage == Stage::Resolved, "{last}");
