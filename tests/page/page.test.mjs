@@ -163,7 +163,7 @@ test('the demonstration is one story, whoever tells it', async () => {
       const status = async () => (await fetch(`${shown.url}api/v1/status`)).json();
       await until('the guard acts, and there is an alarm', async () => {
         const { clients, alarms } = await status();
-        return clients[0]?.step === 'stall' && alarms.some(({ subject }) => subject === clients[0].address);
+        return clients[0]?.step === 'stall' && alarms.some(({ id, values }) => id === 'self_target_storm' && values.client === clients[0].address);
       });
       agree(await everybody(page, shown.url));
     });
@@ -181,7 +181,7 @@ test('a fence is one story, whoever tells it', { skip: alone }, async () => {
       const { who, alarm } = agree(await everybody(page, gateway.url));
       assert.equal(who, address);
       // What was sent, in both languages, is what stands.
-      const message = (id) => hook.told.findLast((one) => one.alarm === id && one.subject === address && one.stage === 'firing');
+      const message = (id) => hook.told.findLast((one) => one.alarm === id && one.values.client === address && one.stage === 'firing');
       await until('it is told', () => message('client_fenced'));
       const [sent, fenced] = [message('self_target_storm'), message('client_fenced')];
       assert.deepEqual([sent.severity, sent.sample.request_line], [alarm.severity, alarm.sample.request_line]);
