@@ -284,13 +284,13 @@ impl Exporter {
         let of = |severity| standing.iter().filter(|standing| standing.severity == severity).count() as u64;
         page.gauges(
             "floodgate_alarms_firing",
-            "Alarms that stand, silenced ones included; one for each subject",
+            "Alarms that stand, silenced ones included; one for each subject, and one for all clients together",
             [Severity::Info, Severity::Warning, Severity::Critical]
                 .map(|bad| ([("severity", bad.label())], Some(of(bad)))),
         )?;
         page.counters(
             "floodgate_alarms_total",
-            "Alarms that have begun; one for each subject",
+            "Alarms that have begun; one for each subject, and one for all clients together",
             Alarm::ALL.iter().map(|alarm| ([("alarm", alarm.label())], alarms.begun.get(alarm.index()))),
         )?;
         page.counter("floodgate_alarm_messages_total", "Messages of alarms made", &alarms.messages.load(Relaxed))?;
