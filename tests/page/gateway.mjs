@@ -127,6 +127,9 @@ export class Gateway {
       allow = [${origins.map((authority) => `"${authority}"`).join(', ')}]
       [clients]
       allow = ["127.0.0.0/8", "198.18.0.0/15"]
+      # What a further client does is told with the next message.
+      [alarm]
+      window = "10s"
       [[alarm.webhook]]
       kind = "json"
       url = "${hook}"

@@ -165,7 +165,7 @@ test('the demonstration is one story, whoever tells it', async () => {
         const { clients, alarms } = await status();
         return clients[0]?.step === 'stall' && alarms.some(({ id, values }) => id === 'self_target_storm' && values.client === clients[0].address);
       });
-      agree(await everybody(page, shown.url));
+      agree(await everybody(page, shown.url), 1);
     });
   } finally {
     await shown.stop();
@@ -178,11 +178,11 @@ test('a fence is one story, whoever tells it', { skip: alone }, async () => {
   try {
     await browser.with({}, async (page) => {
       await page.locator(`#fences-table button[data-address="${address}"]`).waitFor({ timeout: 60_000 });
-      const { who, alarm } = agree(await everybody(page, gateway.url));
+      const { who, alarm } = agree(await everybody(page, gateway.url), Infinity);
       assert.equal(who, address);
       // What was sent, in both languages, is what stands.
       const message = (id) => hook.told.findLast((one) => one.alarm === id && one.values.client === address && one.stage === 'firing');
-      await until('it is told', () => message('client_fenced'));
+      await until('it is told', () => message('client_fenced') && message('self_target_storm'));
       const [sent, fenced] = [message('self_target_storm'), message('client_fenced')];
       assert.deepEqual([sent.severity, sent.sample.request_line], [alarm.severity, alarm.sample.request_line]);
       assert.ok(sent.count > 0 && sent.count <= alarm.count, `${sent.count} of ${alarm.count}`);
